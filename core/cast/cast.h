@@ -1,0 +1,75 @@
+// Casts between any two dtypes: packed, strided and streamed.
+//
+// PyTorch's rules for every pair, stated once in cast_rules.h. Every path gives
+// the same bits for the same value, whatever its position. Functions;
+// thread-safe on distinct destinations. Pointers need no alignment. Bool
+// sources of any byte value but 0 are true.
+#ifndef TENSORD_CORE_CAST_CAST_H_
+#define TENSORD_CORE_CAST_CAST_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "core/dtype.h"
+#include "core/shape.h"
+
+namespace tensord {
+
+// What becomes of values that the destination can not hold; cast_rules.h has
+// the details.
+enum class Overflow : std::uint8_t {
+  // What PyTorch's x86-64 CPU build gives, made deterministic.
+  kTorch,
+  // Integers: the nearest value that fits, 0 for NaN. 8-bit floats: the largest
+  // finite value, with its sign.
+  kSaturate,
+  // As kTorch, and what did not fit an integer or 8-bit float is reported: NaN
+  // and infinity included, but where the destination has them.
+  kError,
+};
+
+// What did not fit, in a cast under Overflow::kError.
+struct CastFailures {
+  std::uint64_t count = 0;
+  // Position of the first, in the order of elements of the source; and its
+  // value, as Python prints it.
+  std::uint64_t first_index = 0;
+  std::string first_value;
+
+  // Adds what was found in elements that come `index_offset` after the ones
+  // seen so far.
+  void Merge(const CastFailures& later, std::uint64_t index_offset);
+};
+
+// OK if nothing failed, else OUT_OF_RANGE (CAST_VALUE_OUT_OF_RANGE) with index,
+// value and count, in the message and as the metadata `firstIndex`,
+// `firstValue`, `count`.
+absl::Status CastFailuresStatus(const CastFailures& failures, DType from,
+                                DType to);
+
+// Casts `count` packed elements in native byte order. `failures` is replaced
+// under Overflow::kError, and otherwise not touched and may be null. `src` and
+// `dst` may be the same address if the item sizes are equal; otherwise they
+// must not overlap.
+void CastPacked(DType from, const std::byte* src, DType to, std::byte* dst,
+                std::size_t count, Overflow overflow, CastFailures* failures);
+
+// Copies `count` packed elements with the bytes of each reversed (complex: of
+// each part). In place is allowed.
+void SwapBytes(DType dtype, const std::byte* src, std::byte* dst,
+               std::size_t count);
+
+// Casts elements [begin, begin + count) of a layout, counted in C order, to
+// packed elements. `base` is the address of the storage, to which layout.offset
+// is relative. `failures` as for CastPacked; indices count from `begin`.
+// REQUIRES: begin + count is at most the number of elements.
+void CastStrided(DType from, const std::byte* base, const Layout& layout,
+                 std::int64_t begin, std::int64_t count, DType to,
+                 ByteOrder to_order, std::byte* dst, Overflow overflow,
+                 CastFailures* failures);
+
+}  // namespace tensord
+
+#endif  // TENSORD_CORE_CAST_CAST_H_
