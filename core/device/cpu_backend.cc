@@ -1,0 +1,123 @@
+#include "core/device/cpu_backend.h"
+
+#include <fstream>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "core/error.h"
+
+namespace tensord {
+namespace {
+
+absl::Status Overrun() {
+  return MakeError(absl::StatusCode::kInternal, reason::kInternal,
+                   "elements do not fit in the buffer that was made for them");
+}
+
+// What /proc/cpuinfo calls the first processor.
+std::string CpuModelName() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (!absl::StartsWith(line, "model name")) continue;
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    std::string name = line.substr(colon + 1);
+    absl::StripAsciiWhitespace(&name);
+    if (!name.empty()) return name;
+  }
+  return "CPU";
+}
+
+class CpuWriter final : public BufferWriter {
+ public:
+  CpuWriter(std::shared_ptr<Buffer> buffer,
+            const CastStream::Options& conversion)
+      : buffer_(std::move(buffer)), stream_(conversion) {}
+
+  absl::Status Write(absl::Span<const std::byte> piece) override {
+    if (stream_.OutputBytes(piece.size()) >
+        buffer_->size_bytes() - written_bytes_) {
+      return Overrun();
+    }
+    written_bytes_ += stream_.Convert(piece, buffer_->data() + written_bytes_);
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish() override { return stream_.Finish(); }
+
+ private:
+  std::shared_ptr<Buffer> buffer_;
+  CastStream stream_;
+  // At most the size of the buffer.
+  std::size_t written_bytes_ = 0;
+};
+
+class CpuBackend final : public DeviceBackend {
+ public:
+  explicit CpuBackend(Arena::Options options)
+      : arena_(options), description_(CpuModelName()) {}
+
+  Device device() const override { return kCpuDevice; }
+  std::string description() const override { return description_; }
+
+  absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
+      std::size_t size_bytes) override {
+    absl::StatusOr<std::shared_ptr<std::byte>> block =
+        arena_.Allocate(size_bytes);
+    if (!block.ok()) return block.status();
+    std::byte* const data = block->get();
+    try {
+      return std::make_shared<Buffer>(kCpuDevice, data, size_bytes,
+                                      *std::move(block));
+    } catch (const std::bad_alloc&) {
+      return MakeError(absl::StatusCode::kResourceExhausted,
+                       reason::kMemoryExhausted, "out of memory");
+    }
+  }
+
+  std::unique_ptr<BufferWriter> NewWriter(
+      std::shared_ptr<Buffer> buffer,
+      const CastStream::Options& conversion) override {
+    return std::make_unique<CpuWriter>(std::move(buffer), conversion);
+  }
+
+  absl::Status ReadToHost(const BufferView& source, std::int64_t begin,
+                          std::int64_t count, DType to, ByteOrder to_order,
+                          Overflow overflow, std::byte* dst,
+                          CastFailures* failures) override {
+    CastStrided(source.dtype, source.buffer->data(), source.layout, begin,
+                count, to, to_order, dst, overflow, failures);
+    return absl::OkStatus();
+  }
+
+  absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
+                    Buffer& destination, CastFailures* failures) override {
+    const std::int64_t count = ElementCount(source.layout.shape);
+    if (static_cast<std::size_t>(count) >
+        destination.size_bytes() / ItemSize(to)) {
+      return Overrun();
+    }
+    return ReadToHost(source, 0, count, to, ByteOrder::kLittle, overflow,
+                      destination.data(), failures);
+  }
+
+  const std::byte* HostAddress(const Buffer& buffer) const override {
+    return buffer.data();
+  }
+
+ private:
+  Arena arena_;
+  std::string description_;
+};
+
+}  // namespace
+
+std::unique_ptr<DeviceBackend> NewCpuBackend(Arena::Options options) {
+  return std::make_unique<CpuBackend>(options);
+}
+
+}  // namespace tensord

@@ -1,0 +1,262 @@
+#include "core/store/tensor_store.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+
+namespace tensord {
+namespace {
+
+constexpr std::size_t kMaxIdBytes = 255;
+
+// What a message repeats of a client's text.
+std::string Quoted(std::string_view text) {
+  constexpr std::size_t kMaxShown = 64;
+  const bool cut = text.size() > kMaxShown;
+  return absl::StrCat("'",
+                      absl::CHexEscape(std::string(text.substr(0, kMaxShown))),
+                      cut ? "...'" : "'");
+}
+
+bool IsIdCharacter(char c) {
+  constexpr std::string_view kPunctuation = "._-~:/";
+  return absl::ascii_isalnum(c) ||
+         kPunctuation.find(c) != std::string_view::npos;
+}
+
+absl::Status BadId(std::string_view id, std::string_view problem) {
+  return InvalidArgument(
+      reason::kNameInvalid,
+      absl::StrCat("invalid tensor id ", Quoted(id), ": ", std::string(problem),
+                   "; an id is 1 to 255 characters out of A-Z a-z 0-9 . _ - ~ "
+                   ": and /, where no segment between slashes is empty, '.' "
+                   "or '..'"));
+}
+
+std::uint64_t RandomBits() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) ^ device();
+}
+
+// A bijection that leaves no visible order: SplitMix64's finaliser.
+std::uint64_t Scramble(std::uint64_t value) {
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
+  return value ^ (value >> 31);
+}
+
+absl::Status NotFound(std::string_view id) {
+  return MakeError(absl::StatusCode::kNotFound, reason::kTensorNotFound,
+                   absl::StrCat("there is no tensor ", Quoted(id)));
+}
+
+// Whether `etag`, if not empty, is the current one.
+absl::Status CheckEtag(const StoredTensor& stored, std::string_view etag) {
+  if (etag.empty() || etag == stored.etag) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kAborted, reason::kEtagMismatch,
+      absl::StrCat("tensor ", Quoted(stored.id), " has changed: its etag is ",
+                   stored.etag, ", not ", Quoted(etag)));
+}
+
+bool IsExpired(const StoredTensor& stored, absl::Time now) {
+  return stored.expire_time <= now;
+}
+
+// Tensors that left the store. To be declared before the lock is taken, so that
+// their memory is given back after it is released: that can take a while.
+using Dropped = std::vector<std::shared_ptr<const StoredTensor>>;
+
+}  // namespace
+
+absl::Status CheckTensorId(std::string_view id) {
+  if (id.empty()) return BadId(id, "it is empty");
+  if (id.size() > kMaxIdBytes) {
+    return BadId(id, absl::StrCat("it has ", id.size(), " characters"));
+  }
+  for (const char c : id) {
+    if (!IsIdCharacter(c)) {
+      return BadId(
+          id, absl::StrCat("it contains ", Quoted(std::string_view(&c, 1))));
+    }
+  }
+  for (std::size_t begin = 0; begin <= id.size();) {
+    const std::size_t end = std::min(id.find('/', begin), id.size());
+    const std::string_view segment = id.substr(begin, end - begin);
+    if (segment.empty() || segment == "." || segment == "..") {
+      return BadId(id, absl::StrCat("it has the segment ", Quoted(segment)));
+    }
+    begin = end + 1;
+  }
+  return absl::OkStatus();
+}
+
+TensorStore::TensorStore(Clock clock)
+    : clock_(std::move(clock)), etag_salt_(RandomBits()) {}
+
+TensorStore::Claim::Claim(TensorStore* store, std::string id)
+    : store_(store), id_(std::move(id)) {}
+
+TensorStore::Claim::Claim(Claim&& other) noexcept
+    : store_(std::exchange(other.store_, nullptr)), id_(std::move(other.id_)) {}
+
+TensorStore::Claim::~Claim() {
+  if (store_ == nullptr) return;
+  MutexLock lock(store_->mutex_);
+  store_->claims_.erase(id_);
+}
+
+std::shared_ptr<const StoredTensor> TensorStore::Claim::Commit(
+    Tensor tensor, std::optional<absl::Duration> ttl) && {
+  const absl::Time now = store_->clock_();
+  auto stored = std::make_shared<StoredTensor>(StoredTensor{
+      .id = id_,
+      .tensor = std::move(tensor),
+      .etag = {},
+      .create_time = now,
+      .update_time = now,
+      .expire_time = ttl.has_value() ? now + *ttl : absl::InfiniteFuture()});
+  MutexLock lock(store_->mutex_);
+  stored->etag = store_->NewEtag();
+  store_->Link(stored);
+  store_->claims_.erase(id_);
+  store_ = nullptr;
+  return stored;
+}
+
+absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id) {
+  if (!id.empty()) {
+    if (absl::Status status = CheckTensorId(id); !status.ok()) return status;
+  }
+  const absl::Time now = clock_();
+  Dropped dropped;
+  MutexLock lock(mutex_);
+  std::string claimed = id.empty() ? NewId() : std::string(id);
+  const auto it = tensors_.find(claimed);
+  if (it != tensors_.end()) {
+    if (!IsExpired(*it->second, now)) {
+      return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
+                       absl::StrCat("there is a tensor ", Quoted(id)));
+    }
+    dropped.push_back(Unlink(it));
+  }
+  if (!claims_.insert(claimed).second) {
+    return MakeError(
+        absl::StatusCode::kAborted, reason::kUploadConflict,
+        absl::StrCat("another call is about to make the tensor ", Quoted(id)));
+  }
+  return Claim(this, std::move(claimed));
+}
+
+absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Get(
+    std::string_view id) const {
+  const absl::Time now = clock_();
+  MutexLock lock(mutex_);
+  return GetLocked(id, now);
+}
+
+absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
+    std::string_view id, std::string_view etag, const Changes& changes) {
+  const absl::Time now = clock_();
+  Dropped dropped;
+  MutexLock lock(mutex_);
+  const auto current = GetLocked(id, now);
+  if (!current.ok()) return current.status();
+  absl::Status status = CheckEtag(**current, etag);
+  if (!status.ok()) return status;
+  auto changed = std::make_shared<StoredTensor>(**current);
+  if (changes.requires_grad.has_value()) {
+    auto tensor = changed->tensor.WithRequiresGrad(*changes.requires_grad);
+    if (!tensor.ok()) return tensor.status();
+    changed->tensor = *std::move(tensor);
+  }
+  if (changes.expire_time.has_value()) {
+    changed->expire_time = *changes.expire_time;
+  }
+  changed->update_time = now;
+  changed->etag = NewEtag();
+  dropped.push_back(Unlink(tensors_.find(id)));
+  Link(changed);
+  return changed;
+}
+
+absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
+  const absl::Time now = clock_();
+  Dropped dropped;
+  MutexLock lock(mutex_);
+  const auto it = tensors_.find(id);
+  if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
+  absl::Status status = CheckEtag(*it->second, etag);
+  if (status.ok()) dropped.push_back(Unlink(it));
+  return status;
+}
+
+std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
+    std::string_view after, std::size_t limit) const {
+  const absl::Time now = clock_();
+  std::vector<std::shared_ptr<const StoredTensor>> listed;
+  MutexLock lock(mutex_);
+  for (auto it = tensors_.upper_bound(after);
+       it != tensors_.end() && listed.size() < limit; ++it) {
+    if (!IsExpired(*it->second, now)) listed.push_back(it->second);
+  }
+  return listed;
+}
+
+std::size_t TensorStore::Sweep() {
+  const absl::Time now = clock_();
+  Dropped dropped;
+  MutexLock lock(mutex_);
+  while (!lifetimes_.empty() && lifetimes_.begin()->first <= now) {
+    dropped.push_back(Unlink(tensors_.find(lifetimes_.begin()->second)));
+  }
+  return dropped.size();
+}
+
+std::size_t TensorStore::size() const {
+  MutexLock lock(mutex_);
+  return tensors_.size();
+}
+
+std::string TensorStore::NewEtag() {
+  return absl::StrCat(
+      absl::Hex(Scramble(etag_salt_ + next_etag_++), absl::kZeroPad16));
+}
+
+std::string TensorStore::NewId() {
+  for (;;) {
+    std::string id =
+        absl::StrCat("t-", absl::Hex(RandomBits(), absl::kZeroPad16));
+    if (!tensors_.contains(id) && !claims_.contains(id)) return id;
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::GetLocked(
+    std::string_view id, absl::Time now) const {
+  const auto it = tensors_.find(id);
+  if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
+  return it->second;
+}
+
+void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
+  if (stored->expire_time != absl::InfiniteFuture()) {
+    lifetimes_.emplace(stored->expire_time, stored->id);
+  }
+  std::string id = stored->id;
+  tensors_.emplace(std::move(id), std::move(stored));
+}
+
+std::shared_ptr<const StoredTensor> TensorStore::Unlink(
+    TensorMap::iterator position) {
+  std::shared_ptr<const StoredTensor> stored = std::move(position->second);
+  tensors_.erase(position);
+  lifetimes_.erase({stored->expire_time, stored->id});
+  return stored;
+}
+
+}  // namespace tensord

@@ -1,0 +1,137 @@
+// Names to tensors: atomic commit, etags, lifetimes.
+#ifndef TENSORD_CORE_STORE_TENSOR_STORE_H_
+#define TENSORD_CORE_STORE_TENSOR_STORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/mutex.h"
+#include "core/tensor.h"
+
+namespace tensord {
+
+// Longest lifetime that can be asked for.
+inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365 * 10);
+
+// OK if `id` is 1 to 255 characters out of A-Z a-z 0-9 . _ - ~ : and /, where
+// no segment between slashes is empty, `.` or
+// `..`; else INVALID_ARGUMENT (NAME_INVALID).
+absl::Status CheckTensorId(std::string_view id);
+
+// A tensor as it is stored. Immutable; an update makes another one.
+struct StoredTensor {
+  std::string id;
+  Tensor tensor;
+  std::string etag;
+  absl::Time create_time;
+  absl::Time update_time;
+  // InfiniteFuture when it is kept for ever.
+  absl::Time expire_time = absl::InfiniteFuture();
+};
+
+// Holds tensors by id. A tensor is in it completely or not at all; whoever got
+// one keeps it, whatever becomes of the name. Expired tensors are never
+// returned, and leave with the next Sweep. Thread-safe; no call waits for the
+// elements of a tensor.
+class TensorStore {
+ public:
+  using Clock = std::function<absl::Time()>;
+
+  explicit TensorStore(Clock clock = absl::Now);
+
+  // Keeps an id for whoever is about to commit a tensor under it; gives it up
+  // when destroyed without Commit.
+  class Claim {
+   public:
+    Claim(Claim&& other) noexcept;
+    Claim& operator=(Claim&&) = delete;
+    ~Claim();
+    const std::string& id() const { return id_; }
+    // Makes the tensor visible. `ttl`, when given, counts from now.
+    std::shared_ptr<const StoredTensor> Commit(
+        Tensor tensor, std::optional<absl::Duration> ttl) &&;
+
+   private:
+    friend class TensorStore;
+    Claim(TensorStore* store, std::string id);
+    // Null once moved from or committed.
+    TensorStore* store_;
+    std::string id_;
+  };
+
+  // Claims `id`, or an id made up here if it is empty. INVALID_ARGUMENT
+  // (NAME_INVALID), ALREADY_EXISTS (TENSOR_EXISTS), ABORTED (UPLOAD_CONFLICT:
+  // somebody else holds a claim). The store has to outlive the claim.
+  absl::StatusOr<Claim> ClaimId(std::string_view id);
+
+  // NOT_FOUND (TENSOR_NOT_FOUND).
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> Get(
+      std::string_view id) const;
+
+  // What an update changes. Absent: stays.
+  struct Changes {
+    std::optional<bool> requires_grad;
+    std::optional<absl::Time> expire_time;
+  };
+  // Replaces the tensor under `id` by a changed one. NOT_FOUND, ABORTED
+  // (ETAG_MISMATCH, unless `etag` is empty), errors of
+  // Tensor::WithRequiresGrad.
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> Update(
+      std::string_view id, std::string_view etag, const Changes& changes);
+
+  // Unlinks. NOT_FOUND, ABORTED (ETAG_MISMATCH, unless `etag` is empty).
+  absl::Status Delete(std::string_view id, std::string_view etag);
+
+  // Up to `limit` tensors with ids after `after`, in ascending order.
+  std::vector<std::shared_ptr<const StoredTensor>> List(
+      std::string_view after, std::size_t limit) const;
+
+  // Drops what has expired; returns how many.
+  std::size_t Sweep();
+
+  // Number of tensors, expired ones that were not swept included.
+  std::size_t size() const;
+
+ private:
+  using TensorMap =
+      std::map<std::string, std::shared_ptr<const StoredTensor>, std::less<>>;
+
+  std::string NewEtag() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::string NewId() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> GetLocked(
+      std::string_view id, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // REQUIRES: nothing is stored under that id.
+  void Link(std::shared_ptr<const StoredTensor> stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<const StoredTensor> Unlink(TensorMap::iterator position)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  Clock clock_;
+  // Sets the etags of this store apart from those of another run.
+  const std::uint64_t etag_salt_;
+  mutable Mutex mutex_;
+  TensorMap tensors_ ABSL_GUARDED_BY(mutex_);
+  // Ids of the tensors that expire, soonest first.
+  std::set<std::pair<absl::Time, std::string>> lifetimes_
+      ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<std::string> claims_ ABSL_GUARDED_BY(mutex_);
+  std::uint64_t next_etag_ ABSL_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_CORE_STORE_TENSOR_STORE_H_
