@@ -1,0 +1,374 @@
+#include "core/cast/cast.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/shape.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/core/cast/cast_inputs.h"
+
+namespace tensord {
+namespace {
+
+using testing::CastInputs;
+using ::testing::ElementsAre;
+
+template <class T>
+std::vector<std::byte> BytesOf(const std::vector<T>& elements) {
+  std::vector<std::byte> bytes(elements.size() * sizeof(T));
+  std::memcpy(bytes.data(), elements.data(), bytes.size());
+  return bytes;
+}
+
+constexpr Overflow kPolicies[] = {Overflow::kTorch, Overflow::kSaturate,
+                                  Overflow::kError};
+
+// What the conversions below are checked against: one element at a time, which
+// cast_rules_test.cc checks.
+class ElementwiseCast {
+ public:
+  ElementwiseCast(DType from, DType to, Overflow overflow)
+      : from_(from), to_(to), overflow_(overflow) {}
+
+  void Take(const std::byte* element, ByteOrder to_order = ByteOrder::kLittle) {
+    results_.resize(results_.size() + ItemSize(to_));
+    std::byte* const result = &results_.back() - (ItemSize(to_) - 1);
+    CastFailures found;
+    CastPacked(from_, element, to_, result, 1, overflow_, &found);
+    if (to_order == ByteOrder::kBig) {
+      for (std::size_t i = 0; i < ItemSize(to_); i += SwapUnit(to_)) {
+        std::reverse(result + i, result + i + SwapUnit(to_));
+      }
+    }
+    failures_.Merge(found, count_++);
+  }
+
+  const std::vector<std::byte>& results() const { return results_; }
+  const CastFailures& failures() const { return failures_; }
+
+ private:
+  DType from_;
+  DType to_;
+  Overflow overflow_;
+  std::vector<std::byte> results_;
+  CastFailures failures_;
+  std::uint64_t count_ = 0;
+};
+
+void ExpectSameFailures(const CastFailures& actual,
+                        const CastFailures& expected) {
+  EXPECT_EQ(actual.count, expected.count);
+  EXPECT_EQ(actual.first_index, expected.first_index);
+  EXPECT_EQ(actual.first_value, expected.first_value);
+}
+
+// Elements that mostly do not look like each other, and misfits among them.
+std::vector<std::byte> SomeElements(DType dtype, std::size_t count,
+                                    std::mt19937_64& random) {
+  const std::vector<std::byte> inputs = CastInputs(dtype, 1000);
+  const std::size_t size = ItemSize(dtype);
+  std::vector<std::byte> elements(count * size);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::memcpy(elements.data() + i * size,
+                inputs.data() + random() % (inputs.size() / size) * size, size);
+  }
+  return elements;
+}
+
+// ---- CastPacked -------------------------------------------------------------
+
+// The result of an element depends neither on where it lies nor on what is
+// around it, and nothing is written behind the last.
+TEST(CastPackedTest, PositionAndAlignmentDoNotMatter) {
+  std::mt19937_64 random(3);
+  for (const DType from : AllDTypes()) {
+    const std::vector<std::byte> inputs = SomeElements(from, 70, random);
+    for (const DType to : AllDTypes()) {
+      const Overflow overflow = kPolicies[random() % 3];
+      ElementwiseCast expected(from, to, overflow);
+      for (std::size_t length = 0; length <= 70; ++length) {
+        const std::size_t from_shift = random() % 16;
+        const std::size_t to_shift = random() % 16;
+        std::vector<std::byte> source(inputs.size() + 16);
+        std::copy(inputs.begin(), inputs.end(), source.begin() + from_shift);
+        std::vector<std::byte> result(length * ItemSize(to) + 32,
+                                      std::byte{0xa5});
+        CastFailures failures;
+        CastPacked(from, source.data() + from_shift, to,
+                   result.data() + to_shift, length, overflow, &failures);
+        ASSERT_TRUE(std::equal(expected.results().begin(),
+                               expected.results().end(),
+                               result.begin() + to_shift))
+            << Name(from) << " to " << Name(to) << " length " << length;
+        EXPECT_EQ(
+            std::count(result.begin() + to_shift + expected.results().size(),
+                       result.end(), std::byte{0xa5}),
+            32 - static_cast<std::ptrdiff_t>(to_shift));
+        ExpectSameFailures(failures, expected.failures());
+        if (length < 70) {
+          expected.Take(inputs.data() + length * ItemSize(from));
+        }
+      }
+    }
+  }
+}
+
+TEST(CastPackedTest, InPlaceGivesTheSame) {
+  std::mt19937_64 random(4);
+  for (const DType from : AllDTypes()) {
+    for (const DType to : AllDTypes()) {
+      if (ItemSize(from) != ItemSize(to)) continue;
+      for (const Overflow overflow : kPolicies) {
+        std::vector<std::byte> elements = SomeElements(from, 5000, random);
+        std::vector<std::byte> apart(elements.size());
+        CastFailures expected;
+        CastFailures failures;
+        CastPacked(from, elements.data(), to, apart.data(), 5000, overflow,
+                   &expected);
+        CastPacked(from, elements.data(), to, elements.data(), 5000, overflow,
+                   &failures);
+        EXPECT_EQ(elements, apart) << Name(from) << " to " << Name(to);
+        ExpectSameFailures(failures, expected);
+      }
+    }
+  }
+}
+
+TEST(CastPackedTest, FailuresAreCountedAcrossBlocks) {
+  std::vector<float> source(100000, 1.0f);
+  source[54321] = 300.0f;
+  source[54322] = -129.0f;
+  source[99999] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<std::int8_t> result(source.size());
+  CastFailures failures{.count = 7, .first_index = 8, .first_value = "old"};
+  CastPacked(DType::kFloat32, BytesOf(source).data(), DType::kInt8,
+             reinterpret_cast<std::byte*>(result.data()), source.size(),
+             Overflow::kError, &failures);
+  EXPECT_EQ(failures.count, 3u);
+  EXPECT_EQ(failures.first_index, 54321u);
+  EXPECT_EQ(failures.first_value, "300.0");
+  EXPECT_EQ(result[54321], 44);
+  EXPECT_EQ(result[0], 1);
+}
+
+TEST(CastPackedTest, OtherPoliciesLeaveFailuresAlone) {
+  const std::vector<float> source = {300.0f};
+  std::byte result;
+  for (const Overflow overflow : {Overflow::kTorch, Overflow::kSaturate}) {
+    CastFailures failures{.count = 7, .first_index = 8, .first_value = "old"};
+    CastPacked(DType::kFloat32, BytesOf(source).data(), DType::kInt8, &result,
+               1, overflow, &failures);
+    EXPECT_EQ(failures.count, 7u);
+    EXPECT_EQ(failures.first_value, "old");
+  }
+}
+
+// ---- CastFailures -----------------------------------------------------------
+
+TEST(CastFailuresTest, MergeKeepsTheFirst) {
+  CastFailures all;
+  all.Merge({}, 10);
+  EXPECT_EQ(all.count, 0u);
+  all.Merge({.count = 2, .first_index = 3, .first_value = "300"}, 100);
+  all.Merge({}, 200);
+  all.Merge({.count = 4, .first_index = 0, .first_value = "7"}, 300);
+  ExpectSameFailures(all,
+                     {.count = 6, .first_index = 103, .first_value = "300"});
+}
+
+TEST(CastFailuresTest, StatusSaysWhatAndWhere) {
+  const absl::Status status =
+      CastFailuresStatus({.count = 2, .first_index = 5, .first_value = "300.0"},
+                         DType::kFloat32, DType::kInt8);
+  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(status.message(),
+            "float32 value 300.0 at index 5 cannot be represented as int8 "
+            "(2 elements in all cannot)");
+  const ErrorDetails details = GetErrorDetails(status);
+  EXPECT_EQ(details.reason, reason::kCastValueOutOfRange);
+  EXPECT_THAT(details.metadata,
+              ElementsAre(std::pair("count", "2"), std::pair("firstIndex", "5"),
+                          std::pair("firstValue", "300.0")));
+}
+
+TEST(CastFailuresTest, NoFailuresAreOk) {
+  EXPECT_TRUE(CastFailuresStatus({}, DType::kFloat32, DType::kInt8).ok());
+}
+
+// ---- SwapBytes --------------------------------------------------------------
+
+TEST(SwapBytesTest, ReversesEveryUnit) {
+  std::mt19937_64 random(5);
+  for (const DType dtype : AllDTypes()) {
+    for (const std::size_t count : {0, 1, 3, 67}) {
+      std::vector<std::byte> elements = SomeElements(dtype, count, random);
+      std::vector<std::byte> expected = elements;
+      for (std::size_t i = 0; i < expected.size(); i += SwapUnit(dtype)) {
+        std::reverse(expected.begin() + i,
+                     expected.begin() + i + SwapUnit(dtype));
+      }
+      std::vector<std::byte> swapped(elements.size());
+      SwapBytes(dtype, elements.data(), swapped.data(), count);
+      EXPECT_EQ(swapped, expected) << Name(dtype);
+      SwapBytes(dtype, elements.data(), elements.data(), count);
+      EXPECT_EQ(elements, expected) << Name(dtype);
+    }
+  }
+}
+
+// ---- CastStrided ------------------------------------------------------------
+
+// A layout within `storage` elements: dimensions in any order, with gaps,
+// repeated (stride 0) or backwards.
+Layout RandomLayout(std::int64_t* storage, std::mt19937_64& random) {
+  const std::size_t rank = random() % 6;
+  Layout layout;
+  layout.shape.resize(rank);
+  layout.strides.resize(rank);
+  std::vector<std::size_t> order(rank);
+  for (std::size_t i = 0; i < rank; ++i) order[i] = i;
+  if (random() % 2 == 0) std::shuffle(order.begin(), order.end(), random);
+  std::int64_t stride = 1;
+  std::int64_t highest = 0;
+  for (std::size_t i = rank; i-- > 0;) {
+    const std::int64_t size = 1 + static_cast<std::int64_t>(random() % 9);
+    const std::int64_t step = random() % 4 == 0 ? 2 : 1;
+    layout.shape[order[i]] = size;
+    layout.strides[order[i]] = stride * step;
+    if (random() % 8 == 0) layout.strides[order[i]] = 0;
+    highest += (size - 1) * layout.strides[order[i]];
+    if (random() % 5 == 0) {
+      layout.offset += (size - 1) * layout.strides[order[i]];
+      layout.strides[order[i]] *= -1;
+    }
+    stride *= size * step;
+  }
+  layout.offset += 3;
+  *storage = highest + 4;
+  return layout;
+}
+
+// The offset of the element that is `index`-th in C order.
+std::int64_t OffsetOf(const Layout& layout, std::int64_t index) {
+  std::int64_t offset = layout.offset;
+  for (std::size_t i = layout.shape.size(); i-- > 0;) {
+    offset += index % layout.shape[i] * layout.strides[i];
+    index /= layout.shape[i];
+  }
+  return offset;
+}
+
+// A cast of part of a layout, against a walk over its elements.
+void CheckStrided(DType from, DType to, Overflow overflow, ByteOrder order,
+                  const Layout& layout, const std::vector<std::byte>& storage,
+                  std::int64_t begin, std::int64_t count) {
+  ElementwiseCast expected(from, to, overflow);
+  const auto item_size = static_cast<std::int64_t>(ItemSize(from));
+  for (std::int64_t i = begin; i < begin + count; ++i) {
+    expected.Take(storage.data() + OffsetOf(layout, i) * item_size, order);
+  }
+  std::vector<std::byte> result(expected.results().size());
+  CastFailures failures;
+  CastStrided(from, storage.data(), layout, begin, count, to, order,
+              result.data(), overflow, &failures);
+  ASSERT_EQ(result, expected.results())
+      << Name(from) << " to " << Name(to) << " shape "
+      << ShapeString(layout.shape) << " strides " << ShapeString(layout.strides)
+      << " [" << begin << ", " << begin + count << ")";
+  ExpectSameFailures(failures, expected.failures());
+}
+
+TEST(CastStridedTest, AgreesWithAWalkOverTheElements) {
+  std::mt19937_64 random(6);
+  for (int round = 0; round < 600; ++round) {
+    const DType from = AllDTypes()[random() % kDTypeCount];
+    const DType to = AllDTypes()[random() % kDTypeCount];
+    std::int64_t storage = 0;
+    const Layout layout = RandomLayout(&storage, random);
+    const std::int64_t total = ElementCount(layout.shape);
+    if (total > 3000) continue;
+    const std::int64_t begin =
+        static_cast<std::int64_t>(random()) % total * (round % 2);
+    const std::int64_t first = std::max<std::int64_t>(begin, 0);
+    CheckStrided(
+        from, to, kPolicies[random() % 3],
+        random() % 2 == 0 ? ByteOrder::kLittle : ByteOrder::kBig, layout,
+        SomeElements(from, static_cast<std::size_t>(storage), random), first,
+        round % 3 == 0
+            ? total - first
+            : static_cast<std::int64_t>(
+                  random() % static_cast<std::uint64_t>(total - first + 1)));
+  }
+}
+
+// Longer than blocks, with rows that are cast where they lie.
+TEST(CastStridedTest, AgreesWithAWalkOverLongRows) {
+  std::mt19937_64 random(7);
+  const std::vector<Layout> layouts = {
+      {.shape = {30000}, .strides = {1}, .offset = 5},
+      {.shape = {7, 3001}, .strides = {4000, 1}, .offset = 1},
+      {.shape = {3001, 7}, .strides = {1, 4000}, .offset = 1},
+      {.shape = {2, 9000}, .strides = {-9001, 1}, .offset = 9001},
+      {.shape = {5, 4000}, .strides = {0, 1}, .offset = 0},
+      {.shape = {25000}, .strides = {-1}, .offset = 24999},
+  };
+  for (const Layout& layout : layouts) {
+    for (const DType from :
+         {DType::kUInt8, DType::kFloat32, DType::kComplex128}) {
+      const std::vector<std::byte> storage = SomeElements(from, 30006, random);
+      const std::int64_t total = ElementCount(layout.shape);
+      for (const ByteOrder order : {ByteOrder::kLittle, ByteOrder::kBig}) {
+        CheckStrided(from, DType::kInt16, Overflow::kError, order, layout,
+                     storage, 0, total);
+        CheckStrided(from, DType::kFloat32, Overflow::kTorch, order, layout,
+                     storage, 1234, total - 3000);
+      }
+    }
+  }
+}
+
+TEST(CastStridedTest, EverySplitGivesTheSame) {
+  std::mt19937_64 random(8);
+  const Layout layout{.shape = {3, 4, 5}, .strides = {1, -15, 3}, .offset = 45};
+  const std::vector<std::byte> storage =
+      SomeElements(DType::kInt32, 61, random);
+  for (std::int64_t begin = 0; begin <= 60; ++begin) {
+    for (std::int64_t end = begin; end <= 60; ++end) {
+      CheckStrided(DType::kInt32, DType::kUInt8, Overflow::kError,
+                   ByteOrder::kLittle, layout, storage, begin, end - begin);
+    }
+  }
+}
+
+TEST(CastStridedTest, NoElementsNeedNoMemory) {
+  const Layout layout = DenseLayout({3, 0, 2});
+  CastFailures failures{.count = 1, .first_index = 2, .first_value = "old"};
+  CastStrided(DType::kInt32, nullptr, layout, 0, 0, DType::kInt8,
+              ByteOrder::kBig, nullptr, Overflow::kError, &failures);
+  EXPECT_EQ(failures.count, 0u);
+}
+
+// Offsets beyond 32 bits, of which only the ends have memory behind them.
+TEST(CastStridedTest, OffsetsAreCountedIn64Bits) {
+  const std::int64_t far = std::int64_t{1} << 40;
+  const Layout layout{.shape = {2, 2}, .strides = {far, -1}, .offset = 1 - far};
+  const std::vector<std::byte> storage =
+      BytesOf(std::vector<std::int32_t>{1, 2});
+  std::vector<std::byte> result(2 * sizeof(std::int64_t));
+  CastStrided(DType::kInt32, storage.data(), layout, 2, 2, DType::kInt64,
+              ByteOrder::kLittle, result.data(), Overflow::kTorch, nullptr);
+  EXPECT_EQ(result, BytesOf(std::vector<std::int64_t>{2, 1}));
+}
+
+}  // namespace
+}  // namespace tensord

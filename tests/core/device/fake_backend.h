@@ -1,0 +1,132 @@
+// A device for tests: the CPU's memory under another name, with faults on
+// demand.
+#ifndef TENSORD_TESTS_CORE_DEVICE_FAKE_BACKEND_H_
+#define TENSORD_TESTS_CORE_DEVICE_FAKE_BACKEND_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/device/cpu_backend.h"
+#include "core/device/device_backend.h"
+#include "core/mutex.h"
+
+namespace tensord {
+
+// Counts every call that can fail and fails one of them when told to.
+// Thread-safe.
+class FaultPlan {
+ public:
+  // Fails the call that comes after `calls` others, once.
+  void FailAfter(int calls) {
+    MutexLock lock(mutex_);
+    calls_left_ = calls;
+    fired_ = false;
+  }
+  // Whether the planned fault has come.
+  bool fired() {
+    MutexLock lock(mutex_);
+    return fired_;
+  }
+  absl::Status NextCall() {
+    MutexLock lock(mutex_);
+    if (calls_left_ < 0 || calls_left_-- > 0) return absl::OkStatus();
+    fired_ = true;
+    return absl::DataLossError("planned fault");
+  }
+
+ private:
+  Mutex mutex_;
+  // Negative: no fault is planned.
+  int calls_left_ ABSL_GUARDED_BY(mutex_) = -1;
+  bool fired_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// What it allocates says that it lies on `device`. Unless that is the CPU, the
+// host can not read it in place.
+class FakeBackend final : public DeviceBackend {
+ public:
+  FakeBackend(Device device, std::shared_ptr<FaultPlan> faults)
+      : device_(device),
+        faults_(std::move(faults)),
+        memory_(NewCpuBackend({.max_pooled_bytes = 0})) {}
+
+  Device device() const override { return device_; }
+  std::string description() const override { return "fake"; }
+
+  absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
+      std::size_t size_bytes) override {
+    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    auto memory = memory_->Allocate(size_bytes);
+    if (!memory.ok()) return memory.status();
+    std::byte* const data = (*memory)->data();
+    return std::make_shared<Buffer>(device_, data, size_bytes,
+                                    *std::move(memory));
+  }
+
+  std::unique_ptr<BufferWriter> NewWriter(
+      std::shared_ptr<Buffer> buffer,
+      const CastStream::Options& conversion) override {
+    return std::make_unique<Writer>(
+        memory_->NewWriter(std::move(buffer), conversion), *this);
+  }
+
+  absl::Status ReadToHost(const BufferView& source, std::int64_t begin,
+                          std::int64_t count, DType to, ByteOrder to_order,
+                          Overflow overflow, std::byte* dst,
+                          CastFailures* failures) override {
+    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    return memory_->ReadToHost(source, begin, count, to, to_order, overflow,
+                               dst, failures);
+  }
+
+  absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
+                    Buffer& destination, CastFailures* failures) override {
+    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    return memory_->Cast(source, to, overflow, destination, failures);
+  }
+
+  const std::byte* HostAddress(const Buffer& buffer) const override {
+    return device_ == kCpuDevice ? buffer.data() : nullptr;
+  }
+
+  // Bytes that all its writers have been handed.
+  std::size_t received_bytes() const { return received_bytes_; }
+
+ private:
+  class Writer final : public BufferWriter {
+   public:
+    Writer(std::unique_ptr<BufferWriter> writer, FakeBackend& backend)
+        : writer_(std::move(writer)), backend_(backend) {}
+
+    absl::Status Write(absl::Span<const std::byte> piece) override {
+      absl::Status fault = backend_.faults_->NextCall();
+      if (!fault.ok()) return fault;
+      backend_.received_bytes_ += piece.size();
+      return writer_->Write(piece);
+    }
+
+    absl::Status Finish() override {
+      absl::Status fault = backend_.faults_->NextCall();
+      return fault.ok() ? writer_->Finish() : fault;
+    }
+
+   private:
+    std::unique_ptr<BufferWriter> writer_;
+    FakeBackend& backend_;
+  };
+
+  Device device_;
+  std::shared_ptr<FaultPlan> faults_;
+  std::unique_ptr<DeviceBackend> memory_;
+  std::atomic<std::size_t> received_bytes_{0};
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_TESTS_CORE_DEVICE_FAKE_BACKEND_H_

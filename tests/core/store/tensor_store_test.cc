@@ -1,0 +1,461 @@
+#include "core/store/tensor_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+
+namespace tensord {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::MatchesRegex;
+
+constexpr Autograd kLeaf{.requires_grad = true, .grad_fn = {}};
+
+// A tensor of one element; `owner` goes with its memory.
+Tensor MakeTensor(DType dtype = DType::kFloat32,
+                  std::shared_ptr<void> owner = nullptr) {
+  static std::byte memory[16];
+  return Tensor(dtype, DenseLayout({1}),
+                std::make_shared<const Buffer>(
+                    kCpuDevice, memory, sizeof memory, std::move(owner)));
+}
+
+class TensorStoreTest : public testing::Test {
+ protected:
+  std::shared_ptr<const StoredTensor> Put(
+      std::string_view id, std::optional<absl::Duration> ttl = std::nullopt,
+      std::shared_ptr<void> owner = nullptr) {
+    auto claim = store_.ClaimId(id);
+    EXPECT_TRUE(claim.ok()) << claim.status();
+    if (!claim.ok()) return nullptr;
+    return (*std::move(claim))
+        .Commit(MakeTensor(DType::kFloat32, std::move(owner)), ttl);
+  }
+
+  std::vector<std::string> ListIds(std::string_view after = "",
+                                   std::size_t limit = 100) {
+    std::vector<std::string> ids;
+    for (const auto& stored : store_.List(after, limit)) {
+      ids.push_back(stored->id);
+    }
+    return ids;
+  }
+
+  void Pass(absl::Duration time) { now_ += time; }
+
+  static void ExpectRefused(const absl::Status& status, absl::StatusCode code,
+                            std::string_view reason) {
+    EXPECT_EQ(status.code(), code) << status;
+    EXPECT_EQ(GetErrorReason(status), reason);
+  }
+
+  absl::Time now_ = absl::FromUnixSeconds(1000);
+  TensorStore store_{[this] { return now_; }};
+};
+
+TEST(CheckTensorIdTest, AcceptsTheWholeAlphabet) {
+  for (const std::string& id :
+       {std::string("a"), std::string("w/0"), std::string("a.b_c-d~e:f/9Z"),
+        std::string("..."), std::string("a/.b/..c"), std::string(255, 'x')}) {
+    EXPECT_TRUE(CheckTensorId(id).ok()) << id;
+  }
+}
+
+TEST(CheckTensorIdTest, RefusesEverythingElse) {
+  using std::string_literals::operator""s;
+  for (const std::string& id :
+       {""s,       "/"s,    "/a"s,     "a/"s,        "a//b"s,
+        "."s,      ".."s,   "a/../b"s, "a/."s,       "./a"s,
+        "a\0b"s,   "a\nb"s, "a b"s,    "a\xc3\xa9"s, "\xf0\x9f\x98\x80"s,
+        "%2e%2e"s, "a\\b"s, "a,b"s,    "a*"s,        std::string(256, 'x')}) {
+    const absl::Status status = CheckTensorId(id);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << id;
+    EXPECT_EQ(GetErrorReason(status), reason::kNameInvalid) << id;
+  }
+}
+
+TEST(CheckTensorIdTest, RefusesEveryOtherByte) {
+  const std::string_view allowed =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-~:/";
+  for (int c = 0; c < 256; ++c) {
+    const std::string id = {'a', static_cast<char>(c), 'b'};
+    EXPECT_EQ(CheckTensorId(id).ok(),
+              allowed.find(static_cast<char>(c)) != std::string_view::npos)
+        << c;
+  }
+}
+
+TEST(CheckTensorIdTest, RepeatsHostileTextEscapedAndCut) {
+  const std::string message(CheckTensorId("a\nb").message());
+  EXPECT_THAT(message, testing::HasSubstr("'a\\nb'"));
+  EXPECT_LT(CheckTensorId(std::string(100000, '\n')).message().size(), 600);
+}
+
+TEST_F(TensorStoreTest, KeepsWhatIsCommitted) {
+  const auto stored = Put("w/0");
+  EXPECT_EQ(stored->id, "w/0");
+  EXPECT_EQ(stored->create_time, now_);
+  EXPECT_EQ(stored->update_time, now_);
+  EXPECT_EQ(stored->expire_time, absl::InfiniteFuture());
+  EXPECT_THAT(stored->etag, MatchesRegex("[0-9a-f]{16}"));
+  const auto found = store_.Get("w/0");
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(*found, stored);
+  EXPECT_EQ(store_.size(), 1);
+}
+
+TEST_F(TensorStoreTest, ShowsNothingBeforeCommit) {
+  auto claim = store_.ClaimId("a");
+  ASSERT_TRUE(claim.ok());
+  EXPECT_EQ(claim->id(), "a");
+  ExpectRefused(store_.Get("a").status(), absl::StatusCode::kNotFound,
+                reason::kTensorNotFound);
+  EXPECT_THAT(ListIds(), IsEmpty());
+  EXPECT_EQ(store_.size(), 0);
+}
+
+TEST_F(TensorStoreTest, ClaimsAreExclusive) {
+  auto claim = store_.ClaimId("a");
+  ASSERT_TRUE(claim.ok());
+  ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAborted,
+                reason::kUploadConflict);
+  EXPECT_TRUE(store_.ClaimId("b").ok());
+  std::move(*claim).Commit(MakeTensor(), std::nullopt);
+  ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAlreadyExists,
+                reason::kTensorExists);
+}
+
+TEST_F(TensorStoreTest, ClaimsEndWithTheirHolder) {
+  {
+    auto claim = store_.ClaimId("a");
+    ASSERT_TRUE(claim.ok());
+    const TensorStore::Claim moved = *std::move(claim);
+    EXPECT_FALSE(store_.ClaimId("a").ok());
+  }
+  EXPECT_TRUE(store_.ClaimId("a").ok());
+}
+
+TEST_F(TensorStoreTest, ClaimRefusesBadIds) {
+  ExpectRefused(store_.ClaimId("a//b").status(),
+                absl::StatusCode::kInvalidArgument, reason::kNameInvalid);
+}
+
+TEST_F(TensorStoreTest, MakesUpIds) {
+  std::set<std::string> ids;
+  for (int i = 0; i < 100; ++i) {
+    const auto stored = Put("");
+    EXPECT_THAT(stored->id, MatchesRegex("t-[0-9a-f]{16}"));
+    EXPECT_TRUE(ids.insert(stored->id).second);
+    EXPECT_TRUE(store_.Get(stored->id).ok());
+  }
+}
+
+TEST_F(TensorStoreTest, DeleteUnlinks) {
+  auto memory = std::make_shared<int>();
+  const std::weak_ptr<int> watched = memory;
+  Put("a", std::nullopt, std::move(memory));
+  auto reader = *store_.Get("a");
+  EXPECT_TRUE(store_.Delete("a", "").ok());
+  EXPECT_FALSE(store_.Get("a").ok());
+  EXPECT_FALSE(watched.expired()) << "a reader still has it";
+  reader.reset();
+  EXPECT_TRUE(watched.expired());
+  ExpectRefused(store_.Delete("a", ""), absl::StatusCode::kNotFound,
+                reason::kTensorNotFound);
+  EXPECT_NE(Put("a"), nullptr);
+}
+
+TEST_F(TensorStoreTest, DeleteChecksTheEtag) {
+  const auto stored = Put("a");
+  ExpectRefused(store_.Delete("a", "0"), absl::StatusCode::kAborted,
+                reason::kEtagMismatch);
+  EXPECT_TRUE(store_.Get("a").ok());
+  EXPECT_TRUE(store_.Delete("a", stored->etag).ok());
+}
+
+TEST_F(TensorStoreTest, UpdateReplaces) {
+  const auto before = Put("a");
+  Pass(absl::Seconds(1));
+  const auto after = store_.Update("a", before->etag,
+                                   {.requires_grad = true, .expire_time = {}});
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ((*after)->tensor.autograd(), kLeaf);
+  EXPECT_EQ((*after)->tensor.buffer(), before->tensor.buffer());
+  EXPECT_EQ((*after)->create_time, before->create_time);
+  EXPECT_EQ((*after)->update_time, now_);
+  EXPECT_EQ((*after)->expire_time, absl::InfiniteFuture());
+  EXPECT_NE((*after)->etag, before->etag);
+  EXPECT_EQ(*store_.Get("a"), *after);
+  EXPECT_FALSE(before->tensor.requires_grad()) << "readers keep what they got";
+  EXPECT_EQ(store_.size(), 1);
+}
+
+TEST_F(TensorStoreTest, UpdateRefusesWithoutATrace) {
+  const auto stored = Put("a");
+  ExpectRefused(store_.Update("a", "0", {}).status(),
+                absl::StatusCode::kAborted, reason::kEtagMismatch);
+  ExpectRefused(store_.Update("b", "", {}).status(),
+                absl::StatusCode::kNotFound, reason::kTensorNotFound);
+  auto claim = store_.ClaimId("i");
+  std::move(*claim).Commit(MakeTensor(DType::kInt64), std::nullopt);
+  const auto integers = *store_.Get("i");
+  ExpectRefused(
+      store_.Update("i", "", {.requires_grad = true, .expire_time = now_})
+          .status(),
+      absl::StatusCode::kInvalidArgument, reason::kGradDtype);
+  EXPECT_EQ(*store_.Get("i"), integers);
+  EXPECT_EQ(*store_.Get("a"), stored);
+}
+
+TEST_F(TensorStoreTest, ExpiredTensorsAreGone) {
+  const auto stored = Put("a", absl::Seconds(10));
+  EXPECT_EQ(stored->expire_time, now_ + absl::Seconds(10));
+  Pass(absl::Seconds(10) - absl::Nanoseconds(1));
+  EXPECT_TRUE(store_.Get("a").ok());
+  EXPECT_THAT(ListIds(), ElementsAre("a"));
+  Pass(absl::Nanoseconds(1));
+  EXPECT_EQ(store_.Get("a").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(store_.Update("a", "", {}).status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(store_.Delete("a", "").code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(ListIds(), IsEmpty());
+  EXPECT_EQ(store_.size(), 1) << "until it is swept";
+}
+
+TEST_F(TensorStoreTest, ExpiredTensorsLeaveTheirIdToOthers) {
+  auto memory = std::make_shared<int>();
+  const std::weak_ptr<int> watched = memory;
+  Put("a", absl::Seconds(10), std::move(memory));
+  Pass(absl::Seconds(10));
+  const auto second = Put("a");
+  EXPECT_TRUE(watched.expired());
+  EXPECT_EQ(*store_.Get("a"), second);
+  EXPECT_EQ(store_.size(), 1);
+  EXPECT_EQ(store_.Sweep(), 0);
+}
+
+TEST_F(TensorStoreTest, SweepDropsWhatHasExpired) {
+  auto memory = std::make_shared<int>();
+  const std::weak_ptr<int> watched = memory;
+  Put("a", absl::Seconds(10), std::move(memory));
+  Put("b", absl::Seconds(10));
+  Put("c", absl::Seconds(20));
+  Put("d");
+  EXPECT_EQ(store_.Sweep(), 0);
+  Pass(absl::Seconds(10));
+  EXPECT_EQ(store_.Sweep(), 2);
+  EXPECT_TRUE(watched.expired());
+  EXPECT_THAT(ListIds(), ElementsAre("c", "d"));
+  EXPECT_EQ(store_.size(), 2);
+  Pass(kMaxTtl);
+  EXPECT_EQ(store_.Sweep(), 1);
+  EXPECT_THAT(ListIds(), ElementsAre("d"));
+}
+
+TEST_F(TensorStoreTest, UpdateMovesTheEndOfALife) {
+  Put("a", absl::Seconds(10));
+  Put("b", absl::Seconds(10));
+  ASSERT_TRUE(store_
+                  .Update("a", "",
+                          {.requires_grad = {},
+                           .expire_time = now_ + absl::Seconds(30)})
+                  .ok());
+  ASSERT_TRUE(
+      store_
+          .Update("b", "",
+                  {.requires_grad = {}, .expire_time = absl::InfiniteFuture()})
+          .ok());
+  Pass(absl::Seconds(10));
+  EXPECT_EQ(store_.Sweep(), 0);
+  Pass(absl::Seconds(20));
+  EXPECT_EQ(store_.Sweep(), 1);
+  EXPECT_THAT(ListIds(), ElementsAre("b"));
+}
+
+TEST_F(TensorStoreTest, ListsInOrderOfBytes) {
+  for (const char* id : {"b", "a/1", "B", "a", "a.1", "~"}) Put(id);
+  EXPECT_THAT(ListIds(), ElementsAre("B", "a", "a.1", "a/1", "b", "~"));
+  EXPECT_THAT(ListIds("a"), ElementsAre("a.1", "a/1", "b", "~"));
+  EXPECT_THAT(ListIds("a.5"), ElementsAre("a/1", "b", "~"));
+  EXPECT_THAT(ListIds("", 2), ElementsAre("B", "a"));
+  EXPECT_THAT(ListIds("", 0), IsEmpty());
+  EXPECT_THAT(ListIds("~"), IsEmpty());
+}
+
+TEST_F(TensorStoreTest, PagesMeetEveryTensorOnce) {
+  for (int i = 0; i < 57; ++i) {
+    Put(absl::StrCat("x", i),
+        i % 3 == 0 ? std::optional(absl::Seconds(1)) : std::nullopt);
+  }
+  Pass(absl::Seconds(1));
+  std::vector<std::string> paged;
+  for (;;) {
+    const auto page = ListIds(paged.empty() ? "" : paged.back(), 10);
+    if (page.empty()) break;
+    paged.insert(paged.end(), page.begin(), page.end());
+  }
+  EXPECT_EQ(paged, ListIds());
+  EXPECT_EQ(paged.size(), 38);
+}
+
+TEST_F(TensorStoreTest, EveryChangeHasAnEtagOfItsOwn) {
+  TensorStore other([this] { return now_; });
+  std::set<std::string> etags;
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_TRUE(etags.insert(Put(absl::StrCat(i))->etag).second);
+    EXPECT_TRUE(
+        etags.insert((*store_.Update(absl::StrCat(i), "", {}))->etag).second);
+    auto claim = other.ClaimId(absl::StrCat(i));
+    EXPECT_TRUE(
+        etags.insert(std::move(*claim).Commit(MakeTensor(), std::nullopt)->etag)
+            .second);
+  }
+}
+
+// Memory that goes back to a device may call anything, even the store.
+TEST_F(TensorStoreTest, DropsTensorsOutsideOfItsLock) {
+  int dropped = 0;
+  const auto owner = [&] {
+    return std::shared_ptr<void>(&dropped, [&](void*) {
+      store_.size();
+      ++dropped;
+    });
+  };
+  Put("deleted", std::nullopt, owner());
+  EXPECT_TRUE(store_.Delete("deleted", "").ok());
+  Put("swept", absl::Seconds(1), owner());
+  Put("replaced", absl::Seconds(1), owner());
+  Pass(absl::Seconds(1));
+  Put("replaced");
+  store_.Sweep();
+  EXPECT_EQ(dropped, 3);
+}
+
+// Many threads fight for a few ids. What each sees has to be one of the states
+// that exist: a complete tensor with an etag of its own, or none.
+TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
+  constexpr int kThreads = 4;
+  constexpr int kSteps = 5000;
+  std::atomic<std::int64_t> time{0};
+  std::atomic<int> live{0};
+  std::atomic<int> claims{0};
+  const auto counted = [&live] {
+    ++live;
+    return std::shared_ptr<void>(&live, [&live](void*) { --live; });
+  };
+  {
+    TensorStore store([&time] { return absl::FromUnixNanos(time); });
+    const auto work = [&](unsigned seed) {
+      std::mt19937 random(seed);
+      for (int step = 0; step < kSteps; ++step) {
+        const std::string id = absl::StrCat("id/", random() % 5);
+        time += 1;
+        switch (random() % 7) {
+          case 0:
+          case 1: {
+            auto claim = store.ClaimId(id);
+            if (!claim.ok()) break;
+            ++claims;
+            if (random() % 4 == 0) break;
+            const auto stored =
+                std::move(*claim).Commit(MakeTensor(DType::kFloat32, counted()),
+                                         absl::Nanoseconds(1 + random() % 500));
+            EXPECT_EQ(stored->id, id);
+            break;
+          }
+          case 2: {
+            const auto stored = store.Get(id);
+            if (!stored.ok()) break;
+            EXPECT_EQ((*stored)->id, id);
+            EXPECT_LE((*stored)->create_time, (*stored)->update_time);
+            EXPECT_EQ((*stored)->tensor.element_count(), 1);
+            break;
+          }
+          case 3: {
+            const auto stored = store.Get(id);
+            if (!stored.ok()) break;
+            // Of all who read the same etag, one update at most goes through.
+            const auto changed = store.Update(
+                id, (*stored)->etag,
+                {.requires_grad = random() % 2 == 0, .expire_time = {}});
+            if (changed.ok()) {
+              EXPECT_NE((*changed)->etag, (*stored)->etag);
+              EXPECT_EQ((*changed)->tensor.buffer(),
+                        (*stored)->tensor.buffer());
+            }
+            break;
+          }
+          case 4:
+            (void)store.Delete(id, "");
+            break;
+          case 5: {
+            std::string last;
+            for (const auto& stored : store.List("", 10)) {
+              EXPECT_LT(last, stored->id);
+              last = stored->id;
+            }
+            break;
+          }
+          default:
+            store.Sweep();
+        }
+      }
+    };
+    {
+      std::vector<std::jthread> threads;
+      for (int t = 0; t < kThreads; ++t) threads.emplace_back(work, t);
+    }
+    EXPECT_GT(claims, 0);
+    EXPECT_EQ(live, static_cast<int>(store.size()));
+    for (int i = 0; i < 5; ++i) {
+      const auto claim = store.ClaimId(absl::StrCat("id/", i));
+      EXPECT_NE(claim.status().code(), absl::StatusCode::kAborted)
+          << "a claim was left behind";
+    }
+    time += 1000;
+    store.Sweep();
+    EXPECT_EQ(store.size(), 0);
+  }
+  EXPECT_EQ(live, 0);
+}
+
+// Of many that claim one id at once, one wins each round.
+TEST(TensorStoreStressTest, GivesAnIdToOneTakerAtATime) {
+  TensorStore store;
+  std::atomic<int> holders{0};
+  std::atomic<int> won{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 2000; ++i) {
+          const auto claim = store.ClaimId("a");
+          if (!claim.ok()) continue;
+          EXPECT_EQ(++holders, 1);
+          ++won;
+          --holders;
+        }
+      });
+    }
+  }
+  EXPECT_GT(won, 0);
+  EXPECT_TRUE(store.ClaimId("a").ok());
+}
+
+}  // namespace
+}  // namespace tensord
