@@ -19,6 +19,10 @@ add_library(tensord_options INTERFACE)
 target_compile_options(tensord_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
 # A fused multiply-add rounds once where the rules of casts round twice; results must not depend on the target.
 target_compile_options(tensord_options INTERFACE -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # Wrong about literals in front of strings: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105651
+  target_compile_options(tensord_options INTERFACE -Wno-restrict)
+endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   target_compile_options(tensord_options INTERFACE -Wthread-safety)
 endif()
