@@ -1,0 +1,124 @@
+#include "server/grpc_settings.h"
+
+#include <algorithm>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "grpc/grpc.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+
+namespace tensord {
+namespace {
+
+// What gRPC's own buffers may take, as a part of the memory limit, and at
+// least: enough for some hundred messages in flight.
+constexpr std::int64_t kTransportPart = 4;
+constexpr std::int64_t kMinTransportBytes = std::int64_t{512} << 20;
+
+// How large messages and metadata get, how many streams, how long silence
+// lasts.
+void SetTransportLimits(const ServiceLimits& limits,
+                        grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(static_cast<int>(limits.max_message_bytes));
+  // What is sent is what the service made, which keeps to its own limits.
+  builder.SetMaxSendMessageSize(-1);
+  for (const auto& [name, value] :
+       std::initializer_list<std::pair<const char*, int>>{
+           {GRPC_ARG_MAX_METADATA_SIZE, 8 << 10},
+           {GRPC_ARG_MAX_CONCURRENT_STREAMS, 128},
+           {GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000},
+           {GRPC_ARG_KEEPALIVE_TIME_MS, 60'000},
+           {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000},
+           {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
+           {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000},
+           {GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2},
+           {GRPC_ARG_MAX_CONNECTION_IDLE_MS, 600'000},
+           // How much may arrive ahead of what is read. By its own estimates
+           // gRPC holds hundreds of MiB for clients that are faster than the
+           // server, and gains nothing by it.
+           {GRPC_ARG_HTTP2_BDP_PROBE, 0},
+           {GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20},
+           {GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20},
+           // A second server on the port has to fail, not to share it.
+           {GRPC_ARG_ALLOW_REUSEPORT, 0}}) {
+    builder.AddChannelArgument(name, value);
+  }
+  // Compressed messages are refused: one of a few bytes could unfold to the
+  // largest allowed.
+  for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+}
+
+// Bounds what gRPC itself takes. Only the reflection service uses threads of
+// the synchronous API, and each of its streams holds one.
+void SetResourceLimits(std::int64_t memory_limit_bytes,
+                       grpc::ServerBuilder& builder) {
+  const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
+  grpc::ResourceQuota quota("tensord");
+  quota.Resize(static_cast<std::size_t>(
+      std::max(memory_limit_bytes / kTransportPart, kMinTransportBytes)));
+  quota.SetMaxThreads(static_cast<int>(2 * cores + 8));
+  builder.SetResourceQuota(quota);
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string content{std::istreambuf_iterator<char>(in), {}};
+  if (!in.good() && !in.eof()) content.clear();
+  if (content.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the file ", path, " can not be read, or is empty"));
+  }
+  return content;
+}
+
+}  // namespace
+
+void EnableStandardServices() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+}
+
+void SetLimits(const ServiceLimits& limits, std::int64_t memory_limit_bytes,
+               grpc::ServerBuilder& builder) {
+  SetTransportLimits(limits, builder);
+  SetResourceLimits(memory_limit_bytes, builder);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TcpCredentials(
+    const ServerOptions& options) {
+  if (options.tls_cert_file.empty()) return grpc::InsecureServerCredentials();
+  absl::StatusOr<std::string> cert = ReadFile(options.tls_cert_file);
+  if (!cert.ok()) return cert.status();
+  absl::StatusOr<std::string> key = ReadFile(options.tls_key_file);
+  if (!key.ok()) return key.status();
+  const bool asks_clients = !options.tls_client_ca_file.empty();
+  grpc::SslServerCredentialsOptions ssl(
+      asks_clients ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                   : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  ssl.pem_key_cert_pairs.push_back({*std::move(key), *std::move(cert)});
+  if (asks_clients) {
+    absl::StatusOr<std::string> ca = ReadFile(options.tls_client_ca_file);
+    if (!ca.ok()) return ca.status();
+    ssl.pem_root_certs = *std::move(ca);
+  }
+  return grpc::SslServerCredentials(ssl);
+}
+
+}  // namespace tensord

@@ -1,0 +1,40 @@
+#include "server/observe/grpc_log.h"
+
+#include <atomic>
+#include <string_view>
+
+#include "grpc/support/log.h"
+
+namespace tensord {
+namespace {
+
+// gRPC takes a function without state.
+std::atomic<LogFormat> g_format{LogFormat::kText};
+
+std::string_view SeverityName(gpr_log_severity severity) {
+  switch (severity) {
+    case GPR_LOG_SEVERITY_DEBUG:
+      return "debug";
+    case GPR_LOG_SEVERITY_INFO:
+      return "info";
+    case GPR_LOG_SEVERITY_ERROR:
+      break;
+  }
+  return "error";
+}
+
+void WriteGrpcLog(gpr_log_func_args* args) {
+  WriteLog(LogLine(g_format, "grpc")
+               .Add("severity", SeverityName(args->severity))
+               .Add("message", std::string_view(args->message))
+               .text());
+}
+
+}  // namespace
+
+void TakeGrpcLog(LogFormat format) {
+  g_format = format;
+  gpr_set_log_function(WriteGrpcLog);
+}
+
+}  // namespace tensord

@@ -1,0 +1,138 @@
+#include "server/observe/live_gauges.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "prometheus/collectable.h"
+#include "prometheus/metric_family.h"
+
+namespace tensord {
+namespace {
+
+using GaugeLabels = std::vector<prometheus::ClientMetric::Label>;
+
+// As many tensors as the store may hand out while others wait for it.
+constexpr std::size_t kPageTensors = 1000;
+
+struct Usage {
+  std::int64_t tensors = 0;
+  std::int64_t stored_bytes = 0;
+};
+
+class DeviceUsages {
+ public:
+  explicit DeviceUsages(const DeviceRegistry& devices) {
+    for (const auto& backend : devices.backends()) {
+      usages_.push_back({backend->device(), {}});
+    }
+  }
+
+  // Calls `f` with each device and its usage.
+  template <class F>
+  void ForEach(F f) const {
+    for (const auto& [device, usage] : usages_) f(device, usage);
+  }
+
+  void Add(const Tensor& tensor) {
+    const auto it = std::find_if(
+        usages_.begin(), usages_.end(),
+        [&](const auto& entry) { return entry.first == tensor.device(); });
+    if (it == usages_.end()) return;
+    ++it->second.tensors;
+    const Buffer& buffer = *tensor.buffer();
+    if (seen_.insert(buffer.id()).second) {
+      it->second.stored_bytes += static_cast<std::int64_t>(buffer.size_bytes());
+    }
+  }
+
+ private:
+  std::vector<std::pair<Device, Usage>> usages_;
+  // Ids of the buffers that are counted.
+  absl::flat_hash_set<std::uint64_t> seen_;
+};
+
+DeviceUsages LookAt(const TensorStore& store, const DeviceRegistry& devices) {
+  DeviceUsages usages(devices);
+  std::string last;
+  for (;;) {
+    const auto page = store.List(last, kPageTensors);
+    for (const auto& stored : page) usages.Add(stored->tensor);
+    if (page.size() < kPageTensors) return usages;
+    last = page.back()->id;
+  }
+}
+
+prometheus::MetricFamily Family(std::string name, std::string help) {
+  return {.name = std::move(name),
+          .help = std::move(help),
+          .type = prometheus::MetricType::Gauge,
+          .metric = {}};
+}
+
+void Add(prometheus::MetricFamily& family, GaugeLabels labels,
+         std::int64_t value) {
+  prometheus::ClientMetric metric;
+  metric.label = std::move(labels);
+  metric.gauge.value = static_cast<double>(value);
+  family.metric.push_back(std::move(metric));
+}
+
+class LiveGauges final : public prometheus::Collectable {
+ public:
+  explicit LiveGauges(GaugeSources sources) : sources_(std::move(sources)) {}
+
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    const DeviceUsages usages = LookAt(*sources_.store, *sources_.devices);
+    auto limit = Family("tensord_memory_limit_bytes",
+                        "Most bytes that tensors and uploads may take.");
+    Add(limit, {}, sources_.quota->limit_bytes());
+    auto inflight =
+        Family("tensord_inflight_rpcs", "Calls that are being worked on.");
+    Add(inflight, {}, sources_.calls->total());
+    auto build = Family("tensord_build_info", "Always 1.");
+    Add(build,
+        {{"version", sources_.version},
+         {"cuda", sources_.devices->cuda_built() ? "true" : "false"}},
+        1);
+    return {Tensors(usages), Memory(usages), limit, inflight, build};
+  }
+
+ private:
+  static prometheus::MetricFamily Tensors(const DeviceUsages& usages) {
+    auto family = Family("tensord_tensors", "Tensors that are stored.");
+    usages.ForEach([&](Device device, const Usage& usage) {
+      Add(family, {{"device", DeviceString(device)}}, usage.tensors);
+    });
+    return family;
+  }
+
+  // The quota is one for all devices: what is not stored is put down to the
+  // CPU, which every array passes.
+  prometheus::MetricFamily Memory(const DeviceUsages& usages) const {
+    auto family = Family("tensord_memory_bytes",
+                         "Bytes that count against the memory limit.");
+    std::int64_t reserved_bytes = sources_.quota->used_bytes();
+    usages.ForEach([&](Device device, const Usage& usage) {
+      Add(family, {{"device", DeviceString(device)}, {"kind", "stored"}},
+          usage.stored_bytes);
+      reserved_bytes -= usage.stored_bytes;
+    });
+    Add(family, {{"device", DeviceString(kCpuDevice)}, {"kind", "reserved"}},
+        std::max<std::int64_t>(reserved_bytes, 0));
+    return family;
+  }
+
+  const GaugeSources sources_;
+};
+
+}  // namespace
+
+std::shared_ptr<prometheus::Collectable> NewLiveGauges(GaugeSources sources) {
+  return std::make_shared<LiveGauges>(std::move(sources));
+}
+
+}  // namespace tensord

@@ -1,0 +1,39 @@
+// Numbers that are looked at when they are asked for, rather than counted.
+#ifndef TENSORD_SERVER_OBSERVE_LIVE_GAUGES_H_
+#define TENSORD_SERVER_OBSERVE_LIVE_GAUGES_H_
+
+#include <memory>
+#include <string>
+
+#include "core/device/device_registry.h"
+#include "core/store/quota.h"
+#include "core/store/tensor_store.h"
+#include "server/observe/call_observer.h"
+
+namespace prometheus {
+class Collectable;
+}  // namespace prometheus
+
+namespace tensord {
+
+// What is looked at. All of it outlives the gauges.
+struct GaugeSources {
+  const DeviceRegistry* devices;
+  const TensorStore* store;
+  const Quota* quota;
+  const InflightCalls* calls;
+  // Of the server.
+  std::string version;
+};
+
+// tensord_tensors{device}, tensord_memory_bytes{device,kind},
+// tensord_memory_limit_bytes, tensord_inflight_rpcs,
+// tensord_build_info{version,cuda}. Memory of kind "stored" belongs to tensors
+// in the store, each buffer counted once; all else that counts against the
+// limit, such as uploads under way, is "reserved". One look walks the whole
+// store, a page at a time. Thread-safe.
+std::shared_ptr<prometheus::Collectable> NewLiveGauges(GaugeSources sources);
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_OBSERVE_LIVE_GAUGES_H_

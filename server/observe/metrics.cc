@@ -1,0 +1,152 @@
+#include "server/observe/metrics.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/ascii.h"
+#include "core/mutex.h"
+#include "prometheus/counter.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+#include "prometheus/text_serializer.h"
+#include "server/observe/call_series.h"
+
+namespace tensord {
+namespace {
+
+using prometheus::Counter;
+using prometheus::Histogram;
+
+// More than there are reasons; what comes beyond is counted as "other".
+constexpr std::size_t kMaxReasons = 128;
+
+bool IsReason(std::string_view text) {
+  constexpr std::size_t kMaxBytes = 63;
+  return !text.empty() && text.size() <= kMaxBytes &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) {
+           return absl::ascii_isupper(c) || absl::ascii_isdigit(c) || c == '_';
+         });
+}
+
+Counter& NewCounter(prometheus::Registry& registry, const char* name,
+                    const char* help) {
+  return prometheus::BuildCounter()
+      .Name(name)
+      .Help(help)
+      .Register(registry)
+      .Add({});
+}
+
+}  // namespace
+
+class Metrics::Counters final : public prometheus::Collectable {
+ public:
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    return registry_.Collect();
+  }
+
+  Histogram& Conversion(DType from, DType to, Device device) {
+    MutexLock lock(mutex_);
+    Histogram*& histogram = conversions_[{from, to, device.type, device.index}];
+    if (histogram == nullptr) {
+      histogram = &conversion_family_.Add({{"from", std::string(Name(from))},
+                                           {"to", std::string(Name(to))},
+                                           {"device", DeviceString(device)}},
+                                          SecondsBuckets());
+    }
+    return *histogram;
+  }
+
+  Counter& Rejected(std::string_view reason) {
+    if (!IsReason(reason)) reason = "other";
+    MutexLock lock(mutex_);
+    auto it = rejected_.find(reason);
+    if (it == rejected_.end()) {
+      if (rejected_.size() >= kMaxReasons) reason = "other";
+      Counter& counter =
+          rejected_family_.Add({{"reason", std::string(reason)}});
+      if (rejected_.size() >= kMaxReasons) return counter;
+      it = rejected_.emplace(reason, &counter).first;
+    }
+    return *it->second;
+  }
+
+ private:
+  prometheus::Registry registry_;
+
+ public:
+  CallSeries calls{registry_};
+  Counter& uploaded_bytes = NewCounter(registry_, "tensord_upload_bytes_total",
+                                       "Bytes of arrays that arrived.");
+  Counter& downloaded_bytes =
+      NewCounter(registry_, "tensord_download_bytes_total",
+                 "Bytes of arrays that were sent.");
+
+ private:
+  using ConversionKey = std::tuple<DType, DType, DeviceType, int>;
+
+  prometheus::Family<Histogram>& conversion_family_ =
+      prometheus::BuildHistogram()
+          .Name("tensord_conversion_seconds")
+          .Help("Time to convert one array, or to copy it.")
+          .Register(registry_);
+  prometheus::Family<Counter>& rejected_family_ =
+      prometheus::BuildCounter()
+          .Name("tensord_rejected_total")
+          .Help("Calls that were refused, by reason.")
+          .Register(registry_);
+  Mutex mutex_;
+  std::map<ConversionKey, Histogram*> conversions_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Counter*, std::less<>> rejected_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+Metrics::Metrics(const GaugeSources& sources)
+    : counters_(std::make_shared<Counters>()),
+      gauges_(NewLiveGauges(sources)) {}
+
+Metrics::~Metrics() = default;
+
+void Metrics::ArrayBytesReceived(std::int64_t bytes) {
+  counters_->uploaded_bytes.Increment(static_cast<double>(bytes));
+}
+
+void Metrics::ArrayBytesSent(std::int64_t bytes) {
+  counters_->downloaded_bytes.Increment(static_cast<double>(bytes));
+}
+
+void Metrics::Converted(DType from, DType to, Device device,
+                        absl::Duration duration) {
+  counters_->Conversion(from, to, device)
+      .Observe(absl::ToDoubleSeconds(duration));
+}
+
+void Metrics::Refused(std::string_view reason) {
+  counters_->Rejected(reason).Increment();
+}
+
+void Metrics::CallStarted(const StartedCall& call) {
+  counters_->calls.Start(call.method);
+}
+
+void Metrics::CallFinished(const FinishedCall& call) {
+  counters_->calls.Finish(call.method, call.code, call.duration);
+}
+
+std::vector<std::shared_ptr<prometheus::Collectable>> Metrics::collectables()
+    const {
+  return {counters_, gauges_};
+}
+
+std::string Metrics::Text() const {
+  std::vector<prometheus::MetricFamily> families = counters_->Collect();
+  for (prometheus::MetricFamily& family : gauges_->Collect()) {
+    families.push_back(std::move(family));
+  }
+  return prometheus::TextSerializer().Serialize(families);
+}
+
+}  // namespace tensord

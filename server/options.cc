@@ -1,0 +1,375 @@
+#include "server/options.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/commandlineflag.h"
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "server/absl_text.h"
+#include "server/flag_types.h"
+#include "server/listen_address.h"
+#include "server/memory_size.h"
+#include "server/version.h"
+
+namespace tensord {
+namespace {
+
+constexpr MemorySize kDefaultMemoryLimit{.value = 75, .is_percent = true};
+
+}  // namespace
+}  // namespace tensord
+
+// Flags are in the order of the help text.
+ABSL_FLAG(tensord::AddressListFlag, listen, {{"127.0.0.1:50051"}},
+          "Where to serve gRPC: host:port or unix:PATH. Port 0 picks a free "
+          "one. Repeat the flag, or separate addresses by commas, for more "
+          "than one.");
+ABSL_FLAG(tensord::MetricsAddressFlag, metrics_listen, {},
+          "Where to serve /metrics over HTTP: host:port, or none.");
+ABSL_FLAG(tensord::MemorySizeFlag, memory_limit, {tensord::kDefaultMemoryLimit},
+          "Most bytes that tensors and uploads may take together: a number, "
+          "with K M G T (powers of 1000) or KiB MiB GiB TiB behind it, or a "
+          "percentage of the memory of the machine or of its control group, "
+          "whichever is less.");
+ABSL_FLAG(tensord::MemorySizeFlag, max_tensor_bytes, {},
+          "Largest array, written as in --memory_limit.");
+ABSL_FLAG(std::string, tls_cert, "",
+          "PEM file with the certificate chain of the server. TCP addresses "
+          "speak TLS then; Unix sockets never do, the permissions of the file "
+          "guard them.");
+ABSL_FLAG(std::string, tls_key, "", "PEM file with the key of --tls_cert.");
+ABSL_FLAG(std::string, tls_client_ca, "",
+          "PEM file with authorities; TCP clients need a certificate of one "
+          "of them.");
+ABSL_FLAG(bool, insecure, false,
+          "Allows TCP addresses that other machines can reach without TLS.");
+ABSL_FLAG(tensord::LogFormatFlag, log_format, {},
+          "Lines on the standard error stream: text or json.");
+ABSL_FLAG(bool, access_log, true, "Writes a line for every finished call.");
+ABSL_FLAG(int, drain_seconds, 20,
+          "How long calls may go on after SIGTERM or SIGINT.");
+
+namespace tensord {
+namespace {
+
+constexpr int kMaxDrainSeconds = 3600;
+
+struct FlagSpec {
+  const char* name;
+  // Stands for the value in the help text; null for switches.
+  const char* value;
+  // What happens without the flag, where the text of the default does not say.
+  const char* default_text;
+};
+
+constexpr std::array kFlags = {
+    FlagSpec{"listen", "ADDRESS", nullptr},
+    FlagSpec{"metrics_listen", "ADDRESS",
+             "127.0.0.1:9464; 127.0.0.1:0 where no address in --listen has a "
+             "fixed port"},
+    FlagSpec{"memory_limit", "SIZE", nullptr},
+    FlagSpec{"max_tensor_bytes", "SIZE", "as --memory_limit"},
+    FlagSpec{"tls_cert", "FILE", "no TLS"},
+    FlagSpec{"tls_key", "FILE", "none"},
+    FlagSpec{"tls_client_ca", "FILE", "clients need no certificate"},
+    FlagSpec{"insecure", nullptr, nullptr},
+    FlagSpec{"log_format", "FORMAT", nullptr},
+    FlagSpec{"access_log", nullptr, nullptr},
+    FlagSpec{"drain_seconds", "SECONDS", nullptr},
+};
+
+constexpr std::string_view kListenFlag = "listen";
+
+const FlagSpec* FindFlag(std::string_view name) {
+  const auto* it =
+      std::find_if(kFlags.begin(), kFlags.end(),
+                   [&](const FlagSpec& flag) { return flag.name == name; });
+  return it == kFlags.end() ? nullptr : it;
+}
+
+std::string VariableName(const FlagSpec& flag) {
+  return absl::StrCat("TENSORD_", absl::AsciiStrToUpper(flag.name));
+}
+
+absl::Status BadOption(std::string_view where, std::string_view what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(ToAbsl(where), ": ", ToAbsl(what)));
+}
+
+absl::Status SetFlag(const FlagSpec& flag, std::string_view where,
+                     const std::string& value) {
+  std::string error;
+  if (absl::FindCommandLineFlag(flag.name)->ParseFrom(value, &error)) {
+    return absl::OkStatus();
+  }
+  if (error.empty()) {
+    error =
+        absl::StrCat("\"", absl::CHexEscape(value), "\" is not a valid value");
+  }
+  return BadOption(where, error);
+}
+
+// A flag on the command line, and its value.
+struct Argument {
+  const FlagSpec* flag;
+  std::string value;
+};
+
+// What the command line says, before it means anything.
+struct CommandLine {
+  ProgramOptions::Action action = ProgramOptions::Action::kServe;
+  std::vector<Argument> arguments;
+};
+
+absl::Status UnknownArgument(std::string_view text) {
+  return BadOption(absl::CHexEscape(ToAbsl(text)),
+                   "there is no such flag; --help lists them");
+}
+
+// Reads --name=value, --name value, --switch and --noswitch.
+class CommandLineReader {
+ public:
+  CommandLineReader(int argc, const char* const* argv)
+      : words_(argv + std::min(argc, 1), argv + argc) {}
+
+  absl::StatusOr<CommandLine> Read() {
+    while (next_ < words_.size()) {
+      absl::Status status = ReadOne(words_[next_++]);
+      if (!status.ok()) return status;
+    }
+    return std::move(result_);
+  }
+
+ private:
+  absl::Status ReadOne(std::string_view word) {
+    if (word == "--help" || word == "-h") {
+      result_.action = ProgramOptions::Action::kHelp;
+      return absl::OkStatus();
+    }
+    if (word == "--version") {
+      result_.action = ProgramOptions::Action::kVersion;
+      return absl::OkStatus();
+    }
+    if (!word.starts_with("--")) return UnknownArgument(word);
+    const std::size_t equals = word.find('=');
+    std::string_view name = word.substr(2, equals - 2);
+    std::optional<std::string> value;
+    if (equals != word.npos) value = std::string(word.substr(equals + 1));
+    const FlagSpec* flag = FindFlag(name);
+    if (flag == nullptr && name.starts_with("no") && !value.has_value()) {
+      flag = FindFlag(name.substr(2));
+      if (flag != nullptr && flag->value != nullptr) flag = nullptr;
+      value = "false";
+    }
+    if (flag == nullptr) return UnknownArgument(word);
+    if (!value.has_value() && flag->value == nullptr) value = "true";
+    if (!value.has_value()) {
+      if (next_ == words_.size()) {
+        return BadOption(word, "the value is missing");
+      }
+      value = words_[next_++];
+    }
+    result_.arguments.push_back({flag, *std::move(value)});
+    return absl::OkStatus();
+  }
+
+  const std::vector<std::string> words_;
+  std::size_t next_ = 0;
+  CommandLine result_;
+};
+
+// Abseil keeps flags for the whole process; what an earlier call set goes here.
+void ResetFlags() {
+  for (const FlagSpec& spec : kFlags) {
+    absl::CommandLineFlag& flag = *absl::FindCommandLineFlag(spec.name);
+    std::string error;
+    flag.ParseFrom(flag.DefaultValue(), &error);
+  }
+}
+
+// Sets the flags: from the command line, from the environment for those that
+// are not there. The values of a repeated --listen add up; of other flags the
+// last one counts.
+absl::Status SetFlags(const CommandLine& line, const Environment& environment) {
+  for (const FlagSpec& flag : kFlags) {
+    std::vector<std::string> values;
+    for (const Argument& argument : line.arguments) {
+      if (argument.flag == &flag) values.push_back(argument.value);
+    }
+    std::string where = absl::StrCat("--", flag.name);
+    if (values.empty()) {
+      const std::optional<std::string> value = environment(VariableName(flag));
+      if (!value.has_value() || value->empty()) continue;
+      where = VariableName(flag);
+      values.push_back(*value);
+    }
+    absl::Status status = SetFlag(
+        flag, where,
+        flag.name == kListenFlag ? absl::StrJoin(values, ",") : values.back());
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Servers on free ports, as tests start them, do not quarrel about this one.
+std::string DefaultMetricsAddress(const std::vector<std::string>& listen) {
+  for (const std::string& text : listen) {
+    const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
+    if (address.ok() && address->port != 0) return "127.0.0.1:9464";
+  }
+  return "127.0.0.1:0";
+}
+
+std::string MetricsListen(const std::vector<std::string>& listen) {
+  const std::string text = absl::GetFlag(FLAGS_metrics_listen).text;
+  if (text.empty()) return DefaultMetricsAddress(listen);
+  return text == kNoMetrics ? "" : text;
+}
+
+absl::Status CheckExposure(const ServerOptions& server) {
+  if (!server.tls_cert_file.empty() || absl::GetFlag(FLAGS_insecure)) {
+    return absl::OkStatus();
+  }
+  for (const std::string& text : server.listen) {
+    const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
+    if (!address.ok()) return address.status();
+    if (!IsLocal(*address)) {
+      return BadOption(
+          "--listen",
+          absl::StrCat("other machines can reach ", text,
+                       ", and there is no TLS; give --tls_cert and --tls_key, "
+                       "or --insecure if that is meant"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void SetSizes(ServerOptions& server) {
+  const std::int64_t total = TotalMemoryBytes();
+  server.memory_limit_bytes = ToBytes(
+      absl::GetFlag(FLAGS_memory_limit).size.value_or(kDefaultMemoryLimit),
+      total);
+  const std::optional<MemorySize> largest =
+      absl::GetFlag(FLAGS_max_tensor_bytes).size;
+  server.max_tensor_bytes = largest.has_value() ? ToBytes(*largest, total)
+                                                : server.memory_limit_bytes;
+}
+
+absl::StatusOr<ProgramOptions> OptionsFromFlags() {
+  ProgramOptions options;
+  options.log_format = absl::GetFlag(FLAGS_log_format).format;
+  const int drain_seconds = absl::GetFlag(FLAGS_drain_seconds);
+  if (drain_seconds < 0 || drain_seconds > kMaxDrainSeconds) {
+    return BadOption("--drain_seconds",
+                     absl::StrCat(drain_seconds, " is not between 0 and ",
+                                  kMaxDrainSeconds));
+  }
+  options.drain = absl::Seconds(drain_seconds);
+  ServerOptions& server = options.server;
+  server.listen = absl::GetFlag(FLAGS_listen).addresses;
+  server.metrics_listen = MetricsListen(server.listen);
+  server.tls_cert_file = absl::GetFlag(FLAGS_tls_cert);
+  server.tls_key_file = absl::GetFlag(FLAGS_tls_key);
+  server.tls_client_ca_file = absl::GetFlag(FLAGS_tls_client_ca);
+  if (absl::GetFlag(FLAGS_access_log)) server.access_log = options.log_format;
+  SetSizes(server);
+  absl::Status status = CheckExposure(server);
+  if (!status.ok()) return status;
+  return options;
+}
+
+std::string Wrap(absl::string_view text, absl::string_view indent) {
+  constexpr std::size_t kWidth = 80;
+  std::string wrapped;
+  std::string line(indent);
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (line.size() > indent.size() && line.size() + 1 + word.size() > kWidth) {
+      absl::StrAppend(&wrapped, line, "\n");
+      line.assign(indent.data(), indent.size());
+    }
+    absl::StrAppend(&line, line.size() > indent.size() ? " " : "", word);
+  }
+  return absl::StrCat(wrapped, line, "\n");
+}
+
+std::string FlagHelp(const FlagSpec& spec) {
+  const absl::CommandLineFlag& flag = *absl::FindCommandLineFlag(spec.name);
+  const std::string shown =
+      spec.default_text == nullptr ? flag.DefaultValue() : spec.default_text;
+  return absl::StrCat(
+      "  --", spec.value == nullptr ? "[no]" : "", spec.name,
+      spec.value == nullptr ? "" : "=", spec.value == nullptr ? "" : spec.value,
+      "   ", VariableName(spec), "\n",
+      Wrap(absl::StrCat(flag.Help(), " Default: ", shown, "."), "      "));
+}
+
+}  // namespace
+
+std::optional<std::string> ProcessEnvironment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  if (value == nullptr) return std::nullopt;
+  return value;
+}
+
+absl::StatusOr<ProgramOptions> ParseOptions(int argc, const char* const* argv,
+                                            const Environment& environment) {
+  absl::StatusOr<CommandLine> line = CommandLineReader(argc, argv).Read();
+  if (!line.ok()) return line.status();
+  if (line->action != ProgramOptions::Action::kServe) {
+    ProgramOptions options;
+    options.action = line->action;
+    return options;
+  }
+  ResetFlags();
+  absl::Status status = SetFlags(*line, environment);
+  if (!status.ok()) return status;
+  return OptionsFromFlags();
+}
+
+std::string HelpText() {
+  std::string flags;
+  for (const FlagSpec& flag : kFlags) absl::StrAppend(&flags, FlagHelp(flag));
+  return absl::StrCat(VersionText(), R"(
+A daemon that holds tensors behind gRPC.
+
+Usage: tensord [flags]
+
+Flags, each with the environment variable that stands in for it where it is not
+given:
+)",
+                      flags, R"(  --help
+      Prints this and exits.
+  --version
+      Prints the version and exits.
+
+Once started, the standard error stream has these lines, in this order:
+  listening on 127.0.0.1:50051      once for each address, in order
+  metrics on 127.0.0.1:9464         unless --metrics_listen=none
+  ready
+With --log_format=json they are objects, with "event" (listening, metrics,
+ready), "time" and "address". Ports are those that were picked. Lines about
+calls have the event "call", with method, code, peer and duration_ms.
+
+SIGTERM and SIGINT: health turns NOT_SERVING, new calls are refused, calls under
+way may finish within --drain_seconds. A second signal ends the process at once.
+
+Exit codes: 0 after a signal to stop; 1 if the server could not start; 2 for
+flags or variables that can not be understood; 128 plus the signal's number
+after a second signal.
+)");
+}
+
+std::string VersionText() { return absl::StrCat("tensord ", Version(), "\n"); }
+
+}  // namespace tensord

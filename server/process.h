@@ -1,0 +1,36 @@
+// What the daemon asks of the operating system for the whole process. For
+// main() alone: nothing here suits a library.
+#ifndef TENSORD_SERVER_PROCESS_H_
+#define TENSORD_SERVER_PROCESS_H_
+
+#include <cstdint>
+
+namespace tensord {
+
+// Fewer file descriptors than this, and a burst of connections can use them up;
+// gRPC 1.51 does not accept connections again after that happened.
+inline constexpr std::int64_t kMinOpenFiles = 4096;
+
+// Makes the allocator keep memory that is freed, for the next to allocate.
+// REQUIRES: nothing else runs yet.
+void KeepFreedMemory();
+
+// Raises the number of files that may be open as far as is allowed; returns it.
+std::int64_t RaiseOpenFileLimit();
+
+// Blocks SIGTERM and SIGINT in this thread and those that it starts, so that
+// WaitForStopSignal gets them; ignores SIGPIPE, so that a log nobody reads ends
+// nothing. REQUIRES: no other threads yet.
+void HoldStopSignals();
+
+// Returns once there is a SIGTERM or SIGINT, with its number. REQUIRES:
+// HoldStopSignals.
+int WaitForStopSignal();
+
+// From here on SIGTERM and SIGINT end the process at once, with exit code 128
+// plus the signal's number. REQUIRES: same thread as HoldStopSignals.
+void ExitOnStopSignal();
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_PROCESS_H_

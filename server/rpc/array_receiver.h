@@ -1,0 +1,64 @@
+// Makes a tensor out of an array that arrives in pieces.
+#ifndef TENSORD_SERVER_RPC_ARRAY_RECEIVER_H_
+#define TENSORD_SERVER_RPC_ARRAY_RECEIVER_H_
+
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/device/device_backend.h"
+#include "core/tensor.h"
+#include "server/rpc/array_source.h"
+#include "server/rpc/buffer_allocator.h"
+#include "server/rpc/service_context.h"
+#include "server/wire/proto_convert.h"
+
+namespace tensord {
+
+// Converts elements straight into the memory of the tensor, which is allocated
+// as soon as its size is known. Not thread-safe. Whoever drops a receiver
+// leaves nothing behind.
+class ArrayReceiver {
+ public:
+  // `context` and `allocator` have to outlive the receiver.
+  ArrayReceiver(DeclaredArray declared, const NewTensorOptions& options,
+                const ServiceContext& context, BufferAllocator& allocator);
+
+  // To be called first: refuses what can not become a tensor, as far as that is
+  // known, and allocates if the size is. Errors of ArraySource::Check,
+  // BufferAllocator::Allocate; GRAD_DTYPE.
+  absl::Status Start();
+
+  // The next bytes. Errors of Start, of a header, of the device. REQUIRES: no
+  // more bytes than were declared in all.
+  absl::Status Write(std::string_view piece);
+
+  // The tensor. OUT_OF_RANGE (CAST_VALUE_OUT_OF_RANGE), INVALID_ARGUMENT
+  // (NPY_TRUNCATED). REQUIRES: as many bytes as were declared were written.
+  absl::StatusOr<Tensor> Finish();
+
+ private:
+  // Allocates; what the elements are is known.
+  absl::Status Prepare();
+  absl::Status WriteElements(std::string_view piece);
+
+  ArraySource source_;
+  NewTensorOptions options_;
+  const ServiceContext& context_;
+  BufferAllocator& allocator_;
+  std::shared_ptr<Buffer> buffer_;
+  // Null until Prepare.
+  std::unique_ptr<BufferWriter> writer_;
+  absl::Duration conversion_time_;
+};
+
+// A refusal by an ArrayReceiver as one of the request: of `options`, the path
+// of its TensorOptions, where these are at fault, else of `array`.
+absl::Status AtRequestField(absl::Status status, std::string_view options,
+                            std::string_view array);
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_RPC_ARRAY_RECEIVER_H_

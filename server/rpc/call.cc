@@ -1,0 +1,58 @@
+#include "server/rpc/call.h"
+
+#include <optional>
+#include <string>
+
+#include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+#include "server/wire/status.h"
+
+namespace tensord {
+namespace {
+
+// Clients that were refused together should not come back together.
+std::string PushbackMilliseconds(absl::Duration delay) {
+  if (delay == kNeverRetry) return "-1";
+  const double jitter = absl::Uniform(absl::BitGen(), 0.5, 1.5);
+  return absl::StrCat(absl::ToInt64Milliseconds(delay * jitter));
+}
+
+grpc::Status Convert(const absl::Status& status,
+                     grpc::CallbackServerContext& context,
+                     ServiceEvents& events) {
+  if (status.ok()) return grpc::Status::OK;
+  if (status.code() != absl::StatusCode::kCancelled) {
+    const std::string reason = GetErrorReason(status);
+    events.Refused(reason.empty() ? reason::kInternal : reason);
+  }
+  if (const std::optional<absl::Duration> delay = RetryDelay(status)) {
+    context.AddTrailingMetadata("grpc-retry-pushback-ms",
+                                PushbackMilliseconds(*delay));
+  }
+  return ToGrpcStatus(status);
+}
+
+}  // namespace
+
+absl::Status OutOfMemory() {
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   reason::kMemoryExhausted, "out of memory");
+}
+
+absl::Status InternalError() {
+  return MakeError(absl::StatusCode::kInternal, reason::kInternal,
+                   "internal error");
+}
+
+grpc::Status Conclude(const absl::Status& status,
+                      grpc::CallbackServerContext& context,
+                      ServiceEvents& events) noexcept {
+  try {
+    return Convert(status, context, events);
+  } catch (...) {
+    return grpc::Status(static_cast<grpc::StatusCode>(status.raw_code()), "");
+  }
+}
+
+}  // namespace tensord

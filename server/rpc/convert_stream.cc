@@ -1,0 +1,140 @@
+#include "server/rpc/convert_stream.h"
+
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "server/rpc/call.h"
+#include "server/rpc/convert_session.h"
+#include "server/rpc/read_ahead.h"
+#include "server/rpc/tsan.h"
+#include "server/wire/byte_buffer.h"
+#include "server/wire/envelope.h"
+
+namespace tensord {
+namespace {
+
+grpc::ByteBuffer Serialize(ConvertOutput output) {
+  v1::ConvertArrayResponse response;
+  if (auto* const header = std::get_if<v1::ArrayHeader>(&output)) {
+    *response.mutable_header() = std::move(*header);
+    return SerializeMessage(response);
+  }
+  ConvertedChunk& chunk = std::get<ConvertedChunk>(output);
+  const std::byte* const data = chunk.data.get();
+  std::vector<grpc::Slice> slices;
+  slices.push_back(
+      BorrowedSlice(data, chunk.size_bytes, std::move(chunk.data)));
+  return ChunkMessage(chunk.offset, std::move(slices));
+}
+
+class ConvertReactor final
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  ConvertReactor(const ServiceContext& context, Arena& blocks,
+                 grpc::CallbackServerContext& call)
+      : context_(context), call_(call) {
+    session_.emplace(context, blocks);
+    Run(messages_.Start());
+  }
+
+  void OnReadDone(bool ok) override {
+    TakeOver(this);
+    Run(messages_.OnRead(ok));
+  }
+
+  void OnWriteDone(bool ok) override {
+    TakeOver(this);
+    if (!ok) {
+      Conclude(absl::CancelledError());
+    } else if (Send()) {
+      Run(messages_.OnProcessed());
+    }
+  }
+
+  void OnDone() override {
+    TakeOver(this);
+    delete this;
+  }
+
+ private:
+  using Messages = ReadAhead<grpc::ByteBuffer>;
+
+  // A message is in process from the time it is handed out until the last of
+  // its results is sent; only who processes touches the session.
+  void Run(Messages::Steps steps) {
+    for (;;) {
+      HandOver(this);
+      if (steps.read != nullptr) StartRead(steps.read);
+      if (steps.ended) End();
+      if (steps.process == nullptr) return;
+      absl::Status status = Guarded([&] { return Take(*steps.process); });
+      if (!status.ok()) return Conclude(status);
+      if (!Send()) return;
+      steps = messages_.OnProcessed();
+    }
+  }
+
+  absl::Status Take(const grpc::ByteBuffer& message) {
+    if (!pieces_.Reset(message)) return InternalError();
+    absl::Status status =
+        ParseEnvelope(pieces_.pieces(), declaration_, envelope_);
+    return status.ok() ? session_->Take(envelope_, declaration_) : status;
+  }
+
+  // Starts to send the next result of the message in process. True if there is
+  // none: then the message is processed.
+  bool Send() {
+    bool more = false;
+    absl::Status status = Guarded([&] {
+      absl::StatusOr<ConvertOutput> output = session_->Next();
+      if (!output.ok()) return output.status();
+      more = !std::holds_alternative<std::monostate>(*output);
+      if (more) response_ = Serialize(*std::move(output));
+      return absl::OkStatus();
+    });
+    if (!status.ok()) {
+      Conclude(status);
+      return false;
+    }
+    if (more) {
+      HandOver(this);
+      StartWrite(&response_);
+      return false;
+    }
+    pieces_.Clear();
+    return true;
+  }
+
+  void End() {
+    Conclude(call_.IsCancelled() ? absl::CancelledError()
+                                 : Guarded([this] { return session_->End(); }));
+  }
+
+  void Conclude(const absl::Status& status) {
+    session_.reset();
+    pieces_.Clear();
+    HandOver(this);
+    Finish(tensord::Conclude(status, call_, *context_.events));
+  }
+
+  const ServiceContext& context_;
+  grpc::CallbackServerContext& call_;
+  Messages messages_;
+  // Gone once the call is concluded.
+  std::optional<ConvertSession> session_;
+  MessagePieces pieces_;
+  Envelope envelope_;
+  v1::ConvertDeclaration declaration_;
+  grpc::ByteBuffer response_;
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeConvert(
+    const ServiceContext& context, Arena& blocks,
+    grpc::CallbackServerContext& call) {
+  return new ConvertReactor(context, blocks, call);
+}
+
+}  // namespace tensord

@@ -1,0 +1,24 @@
+// ConvertArray on gRPC's callback interface.
+#ifndef TENSORD_SERVER_RPC_CONVERT_STREAM_H_
+#define TENSORD_SERVER_RPC_CONVERT_STREAM_H_
+
+#include "core/memory/arena.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc/service_context.h"
+
+namespace tensord {
+
+// Serves one call; the reactor deletes itself. A client that does not read what
+// it is sent is not read from either: at most one message waits while the
+// results of the one before are sent, one at a time. The call ends well when
+// the client has said finish and sends no more (half-closes). All that is
+// passed outlives the call.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeConvert(
+    const ServiceContext& context, Arena& blocks,
+    grpc::CallbackServerContext& call);
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_RPC_CONVERT_STREAM_H_

@@ -1,0 +1,190 @@
+#include "server/rpc/download_stream.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+#include "server/rpc/call.h"
+#include "server/rpc/find_tensor.h"
+#include "server/rpc/read_plan.h"
+#include "server/rpc/tsan.h"
+#include "server/wire/byte_buffer.h"
+#include "server/wire/proto_convert.h"
+#include "tensord/v1/tensord.pb.h"
+
+namespace tensord {
+namespace {
+
+// Messages of clients that did not raise gRPC's limit on what they receive, of
+// 4 MiB, have room for so much.
+constexpr std::int64_t kMaxDataBytes = (std::int64_t{4} << 20) - (64 << 10);
+// Blocks that stay in the cache from the cast to the socket.
+constexpr std::int64_t kBlockBytes = std::int64_t{1} << 20;
+
+struct Range {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+absl::StatusOr<Range> FindRange(const v1::DownloadTensorRequest& request,
+                                std::int64_t total_bytes) {
+  const std::int64_t begin = request.read_offset();
+  if (begin > total_bytes) {
+    return MakeError(
+        absl::StatusCode::kOutOfRange, reason::kReadPastEnd,
+        absl::StrCat("the offset ", begin, " is beyond the end of ",
+                     total_bytes, " bytes"));
+  }
+  const std::int64_t rest = total_bytes - begin;
+  const std::int64_t wanted =
+      request.read_limit() == 0 ? rest : std::min(rest, request.read_limit());
+  return Range{begin, begin + wanted};
+}
+
+void CheckNotNegative(std::int64_t value, std::string_view field,
+                      Violations& violations) {
+  if (value >= 0) return;
+  violations.Check(
+      InvalidArgument(reason::kOffsetInvalid,
+                      absl::StrCat(std::string(field), " is ", value,
+                                   "; it can not be negative")),
+      field);
+}
+
+class DownloadReactor final
+    : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  DownloadReactor(const ServiceContext& context, Arena& blocks,
+                  grpc::CallbackServerContext& call,
+                  const grpc::ByteBuffer& request)
+      : context_(context), blocks_(blocks), call_(call) {
+    Continue(Guarded([&] { return Open(request); }));
+  }
+
+  void OnWriteDone(bool ok) override {
+    TakeOver(this);
+    if (!ok || call_.IsCancelled()) return Conclude(absl::CancelledError());
+    if (position_ == range_.end) return Conclude(Verdict());
+    Continue(Guarded([this] { return MakeChunk(); }));
+  }
+
+  void OnDone() override {
+    TakeOver(this);
+    delete this;
+  }
+
+ private:
+  // Sends message_, unless it could not be made.
+  void Continue(const absl::Status& made) {
+    if (!made.ok()) return Conclude(made);
+    HandOver(this);
+    StartWrite(&message_);
+  }
+
+  absl::Status Open(const grpc::ByteBuffer& bytes) {
+    v1::DownloadTensorRequest request;
+    if (!ParseMessage(bytes, request)) {
+      return InvalidArgument(reason::kMessageMalformed,
+                             "the request can not be parsed");
+    }
+    Violations violations;
+    violations.Check(ParseTensorName(request.name()).status(), "name");
+    const TensorReadOptions options =
+        ParseReadOptions(request.options(), "options", violations);
+    CheckNotNegative(request.read_offset(), "read_offset", violations);
+    CheckNotNegative(request.read_limit(), "read_limit", violations);
+    if (!violations.empty()) return violations.status();
+    const auto stored = FindTensor(*context_.store, request.name());
+    if (!stored.ok()) return stored.status();
+    auto plan = ReadPlan::Make((*stored)->tensor, options, *context_.devices);
+    if (!plan.ok()) return plan.status();
+    const auto range = FindRange(request, plan->total_bytes());
+    if (!range.ok()) return range.status();
+    plan_.emplace(*std::move(plan));
+    range_ = *range;
+    position_ = range_.begin;
+    MakeHeader();
+    return absl::OkStatus();
+  }
+
+  void MakeHeader() {
+    v1::DownloadTensorResponse response;
+    v1::ArrayHeader& header = *response.mutable_header();
+    *header.mutable_spec() = WriteArraySpec(plan_->format());
+    header.set_encoding(ToProto(plan_->encoding()));
+    header.set_total_bytes(plan_->total_bytes());
+    message_ = SerializeMessage(response);
+  }
+
+  absl::Status MakeChunk() {
+    const std::int64_t most =
+        std::min(context_.limits.max_chunk_bytes, kMaxDataBytes);
+    const std::byte* const stored = plan_->Borrow(position_);
+    const std::int64_t end = plan_->StretchEnd(
+        position_, range_.end,
+        stored != nullptr ? most : std::min(most, kBlockBytes));
+    const auto size = static_cast<std::size_t>(end - position_);
+    absl::StatusOr<grpc::Slice> slice =
+        stored != nullptr
+            ? BorrowedSlice(stored, size, plan_->source().buffer())
+            : Encoded(size);
+    if (!slice.ok()) return slice.status();
+    std::vector<grpc::Slice> data;
+    data.push_back(*std::move(slice));
+    message_ = ChunkMessage(position_, std::move(data));
+    context_.events->ArrayBytesSent(end - position_);
+    position_ = end;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<grpc::Slice> Encoded(std::size_t size) {
+    auto block = blocks_.Allocate(size);
+    if (!block.ok()) return block.status();
+    std::byte* const data = block->get();
+    const absl::Time start = absl::Now();
+    absl::Status status =
+        plan_->Copy(position_, static_cast<std::int64_t>(size), data);
+    conversion_time_ += absl::Now() - start;
+    if (!status.ok()) return status;
+    return BorrowedSlice(data, size, *std::move(block));
+  }
+
+  absl::Status Verdict() {
+    const Tensor& source = plan_->source();
+    context_.events->Converted(source.dtype(), plan_->format().dtype,
+                               source.device(), conversion_time_);
+    return plan_->Verdict();
+  }
+
+  void Conclude(const absl::Status& status) {
+    plan_.reset();
+    message_.Clear();
+    HandOver(this);
+    Finish(tensord::Conclude(status, call_, *context_.events));
+  }
+
+  const ServiceContext& context_;
+  Arena& blocks_;
+  grpc::CallbackServerContext& call_;
+  // Gone once the call is concluded.
+  std::optional<ReadPlan> plan_;
+  // Bytes of the encoded result that are wanted, and where the next chunk
+  // starts.
+  Range range_;
+  std::int64_t position_ = 0;
+  grpc::ByteBuffer message_;
+  absl::Duration conversion_time_;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeDownload(
+    const ServiceContext& context, Arena& blocks,
+    grpc::CallbackServerContext& call, const grpc::ByteBuffer& request) {
+  return new DownloadReactor(context, blocks, call, request);
+}
+
+}  // namespace tensord

@@ -1,0 +1,27 @@
+#include "server/rpc/find_tensor.h"
+
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+#include "server/wire/proto_convert.h"
+
+namespace tensord {
+
+absl::Status NameIfNotFound(absl::Status status, std::string_view name) {
+  if (status.code() == absl::StatusCode::kNotFound) {
+    AddErrorMetadata(status, "name", name);
+  }
+  return status;
+}
+
+absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
+    const TensorStore& store, std::string_view name) {
+  const absl::StatusOr<std::string> id = ParseTensorName(name);
+  if (!id.ok()) return id.status();
+  auto stored = store.Get(*id);
+  if (!stored.ok()) return NameIfNotFound(stored.status(), name);
+  return stored;
+}
+
+}  // namespace tensord

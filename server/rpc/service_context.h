@@ -1,0 +1,42 @@
+// What the service works with.
+#ifndef TENSORD_SERVER_RPC_SERVICE_CONTEXT_H_
+#define TENSORD_SERVER_RPC_SERVICE_CONTEXT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "core/device/device_registry.h"
+#include "core/store/quota.h"
+#include "core/store/tensor_store.h"
+#include "server/observe/service_events.h"
+
+namespace tensord {
+
+struct ServiceLimits {
+  // Largest array, in bytes of its stored dtype or of its arriving bytes.
+  std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
+  // Largest message, with everything in it. What gRPC is told to receive.
+  std::int64_t max_message_bytes = (std::int64_t{4} << 20) + (64 << 10);
+  // Largest Chunk.data, at least an element (16).
+  std::int64_t max_chunk_bytes = std::int64_t{4} << 20;
+};
+
+// Pointers are never null, and what they point to outlives the service.
+struct ServiceContext {
+  DeviceRegistry* devices = nullptr;
+  TensorStore* store = nullptr;
+  // Every buffer that the service allocates is charged here until the last
+  // view of it is gone.
+  Quota* quota = nullptr;
+  ServiceLimits limits;
+  ServiceEvents* events = nullptr;
+  // Semantic version of the server.
+  std::string version;
+  absl::Time start_time = absl::Now();
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_RPC_SERVICE_CONTEXT_H_

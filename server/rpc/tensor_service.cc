@@ -1,0 +1,434 @@
+#include "server/rpc/tensor_service.h"
+
+#include <algorithm>
+#include <asio/post.hpp>
+#include <asio/thread_pool.hpp>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+#include "core/memory/arena.h"
+#include "core/transform.h"
+#include "google/protobuf/empty.pb.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc/array_receiver.h"
+#include "server/rpc/buffer_allocator.h"
+#include "server/rpc/call.h"
+#include "server/rpc/convert_stream.h"
+#include "server/rpc/download_stream.h"
+#include "server/rpc/find_tensor.h"
+#include "server/rpc/operations.h"
+#include "server/rpc/page_token.h"
+#include "server/rpc/read_plan.h"
+#include "server/rpc/update.h"
+#include "server/rpc/upload_stream.h"
+#include "server/wire/proto_convert.h"
+#include "tensord/v1/tensord.grpc.pb.h"
+
+namespace tensord {
+namespace {
+
+using Call = grpc::CallbackServerContext;
+using Unary = grpc::ServerUnaryReactor;
+using grpc::ByteBuffer;
+
+// Blocks of chunks that are kept for the next ones.
+constexpr std::size_t kPooledBlockBytes = std::size_t{32} << 20;
+// Work on more bytes does not run on gRPC's threads.
+constexpr std::int64_t kMaxInlineBytes = std::int64_t{1} << 20;
+
+constexpr int kDefaultPageSize = 100;
+constexpr int kMaxPageSize = 1000;
+
+// Streams take their messages raw; all methods are on the callback interface.
+template <class Base>
+using WithStreams = v1::TensorService::WithRawCallbackMethod_UploadTensor<
+    v1::TensorService::WithRawCallbackMethod_DownloadTensor<
+        v1::TensorService::WithRawCallbackMethod_ConvertArray<Base>>>;
+template <class Base>
+using WithElements = v1::TensorService::WithCallbackMethod_CreateTensor<
+    v1::TensorService::WithCallbackMethod_ReadTensor<
+        v1::TensorService::WithCallbackMethod_TransformTensor<Base>>>;
+template <class Base>
+using WithMetadata = v1::TensorService::WithCallbackMethod_GetTensor<
+    v1::TensorService::WithCallbackMethod_ListTensors<
+        v1::TensorService::WithCallbackMethod_UpdateTensor<
+            v1::TensorService::WithCallbackMethod_DeleteTensor<Base>>>>;
+template <class Base>
+using WithServer = v1::TensorService::WithCallbackMethod_ListDevices<
+    v1::TensorService::WithCallbackMethod_GetServerInfo<Base>>;
+using ServiceBase = WithStreams<
+    WithElements<WithMetadata<WithServer<v1::TensorService::Service>>>>;
+
+// The arrays of a CreateTensorRequest: what it is, and its bytes.
+struct InlineArray {
+  DeclaredArray declared;
+  std::string_view data;
+  std::string_view field;
+};
+
+InlineArray ParseInlineArray(const v1::CreateTensorRequest& request,
+                             Violations& violations) {
+  InlineArray array;
+  switch (request.array_case()) {
+    case v1::CreateTensorRequest::kRaw:
+      array.declared.raw =
+          ParseArraySpec(request.raw().spec(), "raw.spec", violations);
+      array.data = request.raw().data();
+      array.field = "raw.data";
+      break;
+    case v1::CreateTensorRequest::kNpy:
+      array.data = request.npy();
+      array.field = "npy";
+      break;
+    case v1::CreateTensorRequest::ARRAY_NOT_SET:
+      violations.Check(
+          InvalidArgument(reason::kArrayMissing, "there is no array"), "array");
+  }
+  array.declared.total_bytes = static_cast<std::int64_t>(array.data.size());
+  return array;
+}
+
+absl::StatusOr<Tensor> Receive(ArrayReceiver receiver, std::string_view data) {
+  absl::Status status = receiver.Start();
+  if (status.ok()) status = receiver.Write(data);
+  if (!status.ok()) return status;
+  return receiver.Finish();
+}
+
+absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
+  if (page_size < 0) {
+    return InvalidArgument(reason::kPageSizeInvalid,
+                           absl::StrCat("the page size is ", page_size,
+                                        "; it can not be negative"));
+  }
+  if (page_size == 0) return kDefaultPageSize;
+  return static_cast<std::size_t>(std::min(page_size, kMaxPageSize));
+}
+
+// A TransformTensor whose arguments are checked.
+struct Transformation {
+  std::shared_ptr<const StoredTensor> source;
+  std::vector<Operation> operations;
+  std::optional<TensorStore::Claim> claim;
+  std::optional<absl::Duration> ttl;
+};
+
+class Service final : public ServiceBase {
+ public:
+  explicit Service(const ServiceContext& context)
+      : context_(context),
+        allocator_(*context_.devices, *context_.quota,
+                   context_.limits.max_tensor_bytes),
+        allocate_([this](Device device, std::int64_t size_bytes) {
+          return allocator_.Allocate(device, size_bytes);
+        }),
+        blocks_({.max_pooled_bytes = kPooledBlockBytes}),
+        workers_(std::max(std::thread::hardware_concurrency(), 1U)) {}
+  ~Service() override { workers_.join(); }
+
+  grpc::ServerReadReactor<ByteBuffer>* UploadTensor(
+      Call* call, ByteBuffer* response) override {
+    return ServeUpload(context_, allocator_, *call, *response);
+  }
+
+  grpc::ServerWriteReactor<ByteBuffer>* DownloadTensor(
+      Call* call, const ByteBuffer* request) override {
+    return ServeDownload(context_, blocks_, *call, *request);
+  }
+
+  grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* ConvertArray(
+      Call* call) override {
+    return ServeConvert(context_, blocks_, *call);
+  }
+
+  Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
+                      v1::Tensor* response) override {
+    return Reply(*call, [&] { return Create(*request, *response); });
+  }
+
+  Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
+                    v1::ReadTensorResponse* response) override {
+    return Reply(*call, [&] { return Read(*request, *response); });
+  }
+
+  Unary* TransformTensor(Call* call, const v1::TransformTensorRequest* request,
+                         v1::Tensor* response) override {
+    Unary* const reactor = call->DefaultReactor();
+    auto job = std::make_unique<Transformation>();
+    absl::Status status = Guarded([&] { return Prepare(*request, *job); });
+    if (!status.ok()) {
+      End(*reactor, *call, status);
+    } else if (job->source->tensor.size_bytes() <= kMaxInlineBytes) {
+      Run(*reactor, *call, std::move(job), *response);
+    } else {
+      Defer(*reactor, *call, std::move(job), *response);
+    }
+    return reactor;
+  }
+
+  Unary* GetTensor(Call* call, const v1::GetTensorRequest* request,
+                   v1::Tensor* response) override {
+    return Reply(*call, [&] {
+      const auto stored = FindTensor(*context_.store, request->name());
+      if (stored.ok()) *response = WriteTensor(**stored);
+      return stored.status();
+    });
+  }
+
+  Unary* ListTensors(Call* call, const v1::ListTensorsRequest* request,
+                     v1::ListTensorsResponse* response) override {
+    return Reply(*call, [&] { return List(*request, *response); });
+  }
+
+  Unary* UpdateTensor(Call* call, const v1::UpdateTensorRequest* request,
+                      v1::Tensor* response) override {
+    return Reply(*call, [&] { return Update(*request, *response); });
+  }
+
+  Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
+                      google::protobuf::Empty*) override {
+    return Reply(*call, [&] {
+      const absl::StatusOr<std::string> id = ParseTensorName(request->name());
+      if (!id.ok()) return id.status();
+      absl::Status status = context_.store->Delete(*id, request->etag());
+      return absl::IsNotFound(status) && request->allow_missing()
+                 ? absl::OkStatus()
+                 : NameIfNotFound(std::move(status), request->name());
+    });
+  }
+
+  Unary* ListDevices(Call* call, const v1::ListDevicesRequest*,
+                     v1::ListDevicesResponse* response) override {
+    return Reply(*call, [&] {
+      for (const auto& backend : context_.devices->backends()) {
+        v1::Device& device = *response->add_devices();
+        device.set_name(DeviceString(backend->device()));
+        device.set_description(backend->description());
+        device.set_memory_limit_bytes(context_.quota->limit_bytes());
+        device.set_memory_used_bytes(allocator_.used_bytes(backend->device()));
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  Unary* GetServerInfo(Call* call, const v1::GetServerInfoRequest*,
+                       v1::ServerInfo* response) override {
+    return Reply(*call, [&] { return Describe(*response); });
+  }
+
+ private:
+  void End(Unary& reactor, Call& call, const absl::Status& status) {
+    reactor.Finish(Conclude(status, call, *context_.events));
+  }
+
+  // Ends a call with what `work` returns.
+  template <class Work>
+  Unary* Reply(Call& call, Work work) {
+    Unary* const reactor = call.DefaultReactor();
+    End(*reactor, call, Guarded(work));
+    return reactor;
+  }
+
+  absl::Status Create(const v1::CreateTensorRequest& request,
+                      v1::Tensor& response) {
+    Violations violations;
+    violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
+    InlineArray array = ParseInlineArray(request, violations);
+    const NewTensorOptions options =
+        ParseTensorOptions(request.options(), "options", violations);
+    if (!violations.empty()) return violations.status();
+    auto claim = context_.store->ClaimId(request.tensor_id());
+    if (!claim.ok()) return claim.status();
+    auto tensor = Receive(
+        ArrayReceiver(std::move(array.declared), options, context_, allocator_),
+        array.data);
+    if (!tensor.ok()) {
+      return AtRequestField(tensor.status(), "options", array.field);
+    }
+    context_.events->ArrayBytesReceived(array.declared.total_bytes);
+    response = WriteTensor(
+        *(*std::move(claim)).Commit(*std::move(tensor), options.ttl));
+    return absl::OkStatus();
+  }
+
+  absl::Status Read(const v1::ReadTensorRequest& request,
+                    v1::ReadTensorResponse& response) {
+    Violations violations;
+    violations.Check(ParseTensorName(request.name()).status(), "name");
+    const TensorReadOptions options =
+        ParseReadOptions(request.options(), "options", violations);
+    if (!violations.empty()) return violations.status();
+    const auto stored = FindTensor(*context_.store, request.name());
+    if (!stored.ok()) return stored.status();
+    auto plan = ReadPlan::Make((*stored)->tensor, options, *context_.devices);
+    if (!plan.ok()) return plan.status();
+    *response.mutable_spec() = WriteArraySpec(plan->format());
+    absl::Status status = CheckResultSize(*plan, response);
+    return status.ok() ? ReadAll(*plan, response) : status;
+  }
+
+  absl::Status CheckResultSize(const ReadPlan& plan,
+                               const v1::ReadTensorResponse& response) const {
+    // The tag and length of the data.
+    constexpr std::int64_t kFraming = 16;
+    const std::int64_t size =
+        plan.total_bytes() + kFraming +
+        static_cast<std::int64_t>(response.ByteSizeLong());
+    if (size <= context_.limits.max_message_bytes) return absl::OkStatus();
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, reason::kResultTooLarge,
+        absl::StrCat("the result has ", plan.total_bytes(),
+                     " bytes; a message has room for ",
+                     context_.limits.max_message_bytes,
+                     " with everything in it: use DownloadTensor"));
+  }
+
+  absl::Status ReadAll(ReadPlan& plan, v1::ReadTensorResponse& response) {
+    std::string& data = *response.mutable_data();
+    data.resize(static_cast<std::size_t>(plan.total_bytes()));
+    const absl::Time start = absl::Now();
+    absl::Status status = plan.Copy(0, plan.total_bytes(),
+                                    reinterpret_cast<std::byte*>(data.data()));
+    if (status.ok()) status = plan.Verdict();
+    if (!status.ok()) return status;
+    const Tensor& source = plan.source();
+    context_.events->Converted(source.dtype(), plan.format().dtype,
+                               source.device(), absl::Now() - start);
+    context_.events->ArrayBytesSent(plan.total_bytes());
+    return status;
+  }
+
+  absl::Status Prepare(const v1::TransformTensorRequest& request,
+                       Transformation& job) {
+    Violations violations;
+    violations.Check(ParseTensorName(request.name()).status(), "name");
+    violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
+    job.operations = ParseOperations(request.operations(), violations);
+    if (request.has_ttl()) {
+      job.ttl = violations.Take(ParseTtl(request.ttl()), "ttl");
+    }
+    if (!violations.empty()) return violations.status();
+    auto source = FindTensor(*context_.store, request.name());
+    if (!source.ok()) return source.status();
+    job.source = *std::move(source);
+    auto claim = context_.store->ClaimId(request.tensor_id());
+    if (!claim.ok()) return claim.status();
+    job.claim.emplace(*std::move(claim));
+    return absl::OkStatus();
+  }
+
+  // Runs a transformation on a thread that may take its time.
+  void Defer(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
+             v1::Tensor& response) {
+    absl::Status status = Guarded([&] {
+      asio::post(workers_, [this, &reactor, &call, job = std::move(job),
+                            &response]() mutable {
+        Run(reactor, call, std::move(job), response);
+      });
+      return absl::OkStatus();
+    });
+    if (!status.ok()) End(reactor, call, status);
+  }
+
+  void Run(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
+           v1::Tensor& response) {
+    absl::Status status =
+        call.IsCancelled() ? absl::CancelledError()
+                           : Guarded([&] { return Transform(*job, response); });
+    // Whoever hears of a refusal finds nothing of it left.
+    job.reset();
+    End(reactor, call, status);
+  }
+
+  absl::Status Transform(Transformation& job, v1::Tensor& response) {
+    const Tensor& source = job.source->tensor;
+    const absl::Time start = absl::Now();
+    auto tensor = Apply(job.operations, source, {*context_.devices, allocate_});
+    if (!tensor.ok()) return tensor.status();
+    if (tensor->buffer() != source.buffer()) {
+      context_.events->Converted(source.dtype(), tensor->dtype(),
+                                 tensor->device(), absl::Now() - start);
+    }
+    response = WriteTensor(
+        *(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl));
+    return absl::OkStatus();
+  }
+
+  absl::Status List(const v1::ListTensorsRequest& request,
+                    v1::ListTensorsResponse& response) {
+    Violations violations;
+    const std::size_t page_size =
+        violations.Take(ParsePageSize(request.page_size()), "page_size");
+    std::string after;
+    if (!request.page_token().empty()) {
+      after = violations.Take(page_tokens_.Read(request.page_token()),
+                              "page_token");
+    }
+    if (!violations.empty()) return violations.status();
+    // One more tells whether there is another page.
+    auto listed = context_.store->List(after, page_size + 1);
+    if (listed.size() > page_size) {
+      listed.pop_back();
+      response.set_next_page_token(page_tokens_.Make(listed.back()->id));
+    }
+    for (const auto& stored : listed) {
+      *response.add_tensors() = WriteTensor(*stored);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Update(const v1::UpdateTensorRequest& request,
+                      v1::Tensor& response) {
+    const v1::Tensor& tensor = request.tensor();
+    Violations violations;
+    const std::string id =
+        violations.Take(ParseTensorName(tensor.name()), "tensor.name");
+    const TensorStore::Changes changes =
+        ParseChanges(request, absl::Now(), violations);
+    if (!violations.empty()) return violations.status();
+    const auto stored = context_.store->Update(id, tensor.etag(), changes);
+    if (!stored.ok()) {
+      return ArgumentAtField(NameIfNotFound(stored.status(), tensor.name()),
+                             "tensor.requires_grad");
+    }
+    response = WriteTensor(**stored);
+    return absl::OkStatus();
+  }
+
+  absl::Status Describe(v1::ServerInfo& info) const {
+    info.set_version(context_.version);
+    info.set_cuda_built(context_.devices->cuda_built());
+    for (const DType dtype : AllDTypes()) info.add_dtypes(ToProto(dtype));
+    v1::ServerLimits& limits = *info.mutable_limits();
+    limits.set_max_tensor_bytes(context_.limits.max_tensor_bytes);
+    limits.set_max_message_bytes(context_.limits.max_message_bytes);
+    limits.set_max_chunk_bytes(context_.limits.max_chunk_bytes);
+    limits.set_memory_limit_bytes(context_.quota->limit_bytes());
+    limits.set_max_dimensions(static_cast<int>(kMaxDimensions));
+    *info.mutable_start_time() = WriteTimestamp(context_.start_time);
+    return absl::OkStatus();
+  }
+
+  const ServiceContext context_;
+  BufferAllocator allocator_;
+  const Allocator allocate_;
+  // Chunks that are converted on the way.
+  Arena blocks_;
+  const PageTokens page_tokens_;
+  asio::thread_pool workers_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> NewTensorService(const ServiceContext& context) {
+  return std::make_unique<Service>(context);
+}
+
+}  // namespace tensord

@@ -1,0 +1,24 @@
+// UploadTensor on gRPC's callback interface.
+#ifndef TENSORD_SERVER_RPC_UPLOAD_STREAM_H_
+#define TENSORD_SERVER_RPC_UPLOAD_STREAM_H_
+
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc/buffer_allocator.h"
+#include "server/rpc/service_context.h"
+
+namespace tensord {
+
+// Serves one call; the reactor deletes itself. The tensor becomes visible when
+// the client has said finish and sends no more (half-closes), so that a message
+// after the last one can still be refused. A refusal ends the call at once, and
+// gives back memory and id before the client hears of it. All that is passed
+// outlives the call.
+grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUpload(
+    const ServiceContext& context, BufferAllocator& allocator,
+    grpc::CallbackServerContext& call, grpc::ByteBuffer& response);
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_RPC_UPLOAD_STREAM_H_

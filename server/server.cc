@@ -1,0 +1,281 @@
+#include "server/server.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/device/cpu_backend.h"
+#include "core/device/device_registry.h"
+#include "core/store/quota.h"
+#include "core/store/tensor_store.h"
+#include "grpc/grpc.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "server/grpc_settings.h"
+#include "server/listen_address.h"
+#include "server/observe/access_log.h"
+#include "server/observe/health.h"
+#include "server/observe/metrics.h"
+#include "server/observe/metrics_endpoint.h"
+#include "server/repeater.h"
+#include "server/rpc/tensor_service.h"
+#include "server/version.h"
+
+namespace tensord {
+namespace {
+
+// Free blocks that the arena of the CPU keeps, as a part of the memory limit:
+// room for the next large array without growing far beyond the limit.
+constexpr std::int64_t kPooledPart = 8;
+constexpr absl::Duration kSweepInterval = absl::Seconds(1);
+constexpr absl::Duration kDrainPollInterval = absl::Milliseconds(20);
+
+absl::Status CheckOptions(const ServerOptions& options) {
+  if (options.listen.empty()) {
+    return absl::InvalidArgumentError("there is no address to listen on");
+  }
+  if (options.memory_limit_bytes <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "memory limit ", options.memory_limit_bytes, " is not above 0"));
+  }
+  if (options.max_tensor_bytes <= 0 ||
+      options.max_tensor_bytes > options.memory_limit_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("largest array of ", options.max_tensor_bytes,
+                     " bytes: not between 1 and the memory limit of ",
+                     options.memory_limit_bytes, " bytes"));
+  }
+  if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
+    return absl::InvalidArgumentError("TLS needs both a certificate and a key");
+  }
+  if (!options.tls_client_ca_file.empty() && options.tls_cert_file.empty()) {
+    return absl::InvalidArgumentError(
+        "certificates of clients can not be checked without TLS: give a "
+        "certificate and a key");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ListenAddress>> ParseAddresses(
+    const std::vector<std::string>& texts) {
+  std::vector<ListenAddress> addresses;
+  for (const std::string& text : texts) {
+    absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
+    if (!address.ok()) return address.status();
+    addresses.push_back(*std::move(address));
+  }
+  return addresses;
+}
+
+// A socket that this server made, told from one that another server put there
+// since.
+class UnixSocketFile {
+ public:
+  // REQUIRES: the socket is there.
+  explicit UnixSocketFile(std::string path)
+      : path_(std::move(path)), inode_(Inode(path_)) {}
+
+  void Remove() const {
+    if (inode_ != 0 && Inode(path_) == inode_) unlink(path_.c_str());
+  }
+
+ private:
+  // 0 if there is no file.
+  static ino_t Inode(const std::string& path) {
+    struct stat info;
+    return lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+  }
+
+  std::string path_;
+  ino_t inode_;
+};
+
+class RunningServer final : public Server {
+ public:
+  explicit RunningServer(const ServerOptions& options)
+      : quota_(options.memory_limit_bytes),
+        metrics_({.devices = &devices_,
+                  .store = &store_,
+                  .quota = &quota_,
+                  .calls = &inflight_,
+                  .version = Version()}) {
+    devices_.Add(
+        NewCpuBackend({.max_pooled_bytes = static_cast<std::size_t>(
+                           options.memory_limit_bytes / kPooledPart)}));
+    if (options.access_log.has_value()) {
+      access_log_.emplace(*options.access_log);
+    }
+    limits_.max_tensor_bytes = options.max_tensor_bytes;
+    service_ = NewTensorService({.devices = &devices_,
+                                 .store = &store_,
+                                 .quota = &quota_,
+                                 .limits = limits_,
+                                 .events = &metrics_,
+                                 .version = Version(),
+                                 .start_time = absl::Now()});
+  }
+
+  ~RunningServer() override { Shutdown(absl::ZeroDuration()); }
+
+  absl::Status Start(const ServerOptions& options) {
+    if (!options.metrics_listen.empty()) {
+      auto endpoint = MetricsEndpoint::Start(options.metrics_listen, metrics_);
+      if (!endpoint.ok()) return endpoint.status();
+      endpoint_ = *std::move(endpoint);
+      metrics_address_ = endpoint_->address();
+    }
+    absl::Status status = Listen(options);
+    if (!status.ok()) return status;
+    health_.emplace(server_->GetHealthCheckService());
+    health_->SetServing();
+    sweeper_.emplace(kSweepInterval, [this] { store_.Sweep(); });
+    return absl::OkStatus();
+  }
+
+  const std::vector<std::string>& addresses() const override {
+    return addresses_;
+  }
+  const std::string& metrics_address() const override {
+    return metrics_address_;
+  }
+
+  void Shutdown(absl::Duration grace) override {
+    std::call_once(shutdown_, [&] {
+      if (server_ != nullptr) Drain(grace);
+      sweeper_.reset();
+      endpoint_.reset();
+    });
+  }
+
+ private:
+  absl::Status Listen(const ServerOptions& options) {
+    auto parsed = ParseAddresses(options.listen);
+    if (!parsed.ok()) return parsed.status();
+    auto credentials = TcpCredentials(options);
+    if (!credentials.ok()) return credentials.status();
+    EnableStandardServices();
+    grpc::ServerBuilder builder;
+    SetLimits(limits_, options.memory_limit_bytes, builder);
+    std::vector<int> ports(parsed->size());
+    for (std::size_t i = 0; i < parsed->size(); ++i) {
+      const ListenAddress& address = (*parsed)[i];
+      if (address.is_unix()) {
+        absl::Status status = RemoveStaleSocket(address.path);
+        if (!status.ok()) return status;
+      }
+      builder.AddListeningPort(
+          ListenAddressString(address),
+          address.is_unix() ? grpc::InsecureServerCredentials() : *credentials,
+          &ports[i]);
+    }
+    ObserveCalls(builder);
+    builder.RegisterService(service_.get());
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr) {
+      return CannotListen(*parsed, !options.tls_cert_file.empty());
+    }
+    TakeAddresses(*std::move(parsed), ports);
+    return absl::OkStatus();
+  }
+
+  void ObserveCalls(grpc::ServerBuilder& builder) {
+    std::vector<CallObserver*> observers = {&metrics_};
+    if (access_log_.has_value()) observers.push_back(&*access_log_);
+    std::vector<
+        std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
+        factories;
+    factories.push_back(
+        NewCallInterceptorFactory(&inflight_, std::move(observers)));
+    builder.experimental().SetInterceptorCreators(std::move(factories));
+  }
+
+  // gRPC logs what is wrong, but does not tell.
+  static absl::Status CannotListen(const std::vector<ListenAddress>& addresses,
+                                   bool uses_tls) {
+    for (const ListenAddress& address : addresses) {
+      const std::string problem = BindProblem(address);
+      if (problem.empty()) continue;
+      return absl::UnavailableError(absl::StrCat(
+          "can not listen on ", ListenAddressString(address), ": ", problem));
+    }
+    if (!uses_tls) return absl::UnavailableError("can not listen");
+    return absl::InvalidArgumentError(
+        "can not listen: the TLS files do not hold PEM, or the key does not "
+        "belong to the certificate");
+  }
+
+  void TakeAddresses(std::vector<ListenAddress> addresses,
+                     const std::vector<int>& ports) {
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+      if (addresses[i].is_unix()) {
+        socket_files_.emplace_back(addresses[i].path);
+      } else {
+        addresses[i].port = ports[i];
+      }
+      addresses_.push_back(ListenAddressString(addresses[i]));
+    }
+  }
+
+  void Drain(absl::Duration grace) {
+    health_->SetDraining();
+    {
+      // Streams that watch health would last until the end of the grace: once
+      // no call does work, all that is left is cancelled. Twice in a row, as a
+      // call may just be on its way from gRPC to the interceptor.
+      bool was_idle = false;
+      const Repeater cancel_idle(kDrainPollInterval, [this, &was_idle] {
+        const bool is_idle = inflight_.working() == 0;
+        if (is_idle && was_idle) {
+          grpc_server_cancel_all_calls(server_->c_server());
+        }
+        was_idle = is_idle;
+      });
+      server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+    }
+    server_->Wait();
+    for (const UnixSocketFile& file : socket_files_) file.Remove();
+  }
+
+  // In the order of who needs whom: destroyed from the last to the first.
+  DeviceRegistry devices_{/*cuda_built=*/false};
+  TensorStore store_;
+  Quota quota_;
+  InflightCalls inflight_;
+  Metrics metrics_;
+  std::optional<AccessLog> access_log_;
+  ServiceLimits limits_;
+  std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::optional<Health> health_;
+  std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::optional<Repeater> sweeper_;
+  std::vector<UnixSocketFile> socket_files_;
+  std::vector<std::string> addresses_;
+  std::string metrics_address_;
+  std::once_flag shutdown_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const ServerOptions& options) {
+  absl::Status status = CheckOptions(options);
+  if (!status.ok()) return status;
+  auto server = std::make_unique<RunningServer>(options);
+  status = server->Start(options);
+  if (!status.ok()) return status;
+  return server;
+}
+
+}  // namespace tensord

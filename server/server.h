@@ -1,0 +1,59 @@
+// A running server: everything but main().
+#ifndef TENSORD_SERVER_SERVER_H_
+#define TENSORD_SERVER_SERVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/observe/log_line.h"
+
+namespace tensord {
+
+struct ServerOptions {
+  // "host:port" (port 0 picks a free one) or "unix:PATH". At least one.
+  std::vector<std::string> listen = {"127.0.0.1:50051"};
+  // "host:port" of the HTTP endpoint /metrics; empty for none.
+  std::string metrics_listen;
+  // Most bytes that tensors and uploads may take together.
+  std::int64_t memory_limit_bytes = std::int64_t{1} << 30;
+  // Largest array.
+  std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
+  // PEM files; empty for plaintext. With a client CA, clients need a
+  // certificate. Unix sockets are plaintext in any case.
+  std::string tls_cert_file;
+  std::string tls_key_file;
+  std::string tls_client_ca_file;
+  // Writes a line about every finished call to the standard error stream, in
+  // this format; absent for none.
+  std::optional<LogFormat> access_log;
+};
+
+// Serves from Start until Shutdown. Thread-safe.
+class Server {
+ public:
+  // INVALID_ARGUMENT for options that make no sense, UNAVAILABLE for addresses
+  // that can not be bound.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const ServerOptions& options);
+  virtual ~Server() = default;
+
+  // What is being listened on, with the ports that were picked; in the order of
+  // ServerOptions::listen.
+  virtual const std::vector<std::string>& addresses() const = 0;
+  // The HTTP endpoint, or empty.
+  virtual const std::string& metrics_address() const = 0;
+
+  // Health turns NOT_SERVING and new calls are refused; calls under way may
+  // finish until `grace` is over, then they are cancelled. Returns when all are
+  // done. Further calls do nothing.
+  virtual void Shutdown(absl::Duration grace) = 0;
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_SERVER_H_

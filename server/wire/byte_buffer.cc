@@ -1,0 +1,61 @@
+#include "server/wire/byte_buffer.h"
+
+#include <string>
+#include <utility>
+
+#include "server/wire/envelope.h"
+
+namespace tensord {
+
+bool MessagePieces::Reset(const grpc::ByteBuffer& message) {
+  Clear();
+  if (!message.Valid() || !message.Dump(&slices_).ok()) return false;
+  for (const grpc::Slice& slice : slices_) {
+    pieces_.emplace_back(reinterpret_cast<const char*>(slice.begin()),
+                         slice.size());
+  }
+  return true;
+}
+
+void MessagePieces::Clear() {
+  pieces_.clear();
+  slices_.clear();
+}
+
+grpc::Slice BorrowedSlice(const void* data, std::size_t size_bytes,
+                          std::shared_ptr<const void> owner) {
+  using Owner = std::shared_ptr<const void>;
+  auto held = std::make_unique<Owner>(std::move(owner));
+  grpc::Slice slice(
+      const_cast<void*>(data), size_bytes,
+      [](void* user_data) { delete static_cast<Owner*>(user_data); },
+      held.get());
+  held.release();
+  return slice;
+}
+
+bool ParseMessage(const grpc::ByteBuffer& bytes,
+                  google::protobuf::MessageLite& message) {
+  MessagePieces pieces;
+  if (!pieces.Reset(bytes)) return false;
+  std::string joined;
+  joined.reserve(bytes.Length());
+  for (const std::string_view piece : pieces.pieces()) joined.append(piece);
+  return message.ParseFromString(joined);
+}
+
+grpc::ByteBuffer SerializeMessage(
+    const google::protobuf::MessageLite& message) {
+  const grpc::Slice slice(message.SerializeAsString());
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+grpc::ByteBuffer ChunkMessage(std::int64_t offset,
+                              std::vector<grpc::Slice> data) {
+  std::size_t data_bytes = 0;
+  for (const grpc::Slice& slice : data) data_bytes += slice.size();
+  data.insert(data.begin(), grpc::Slice(ChunkPrefix(offset, data_bytes)));
+  return grpc::ByteBuffer(data.data(), data.size());
+}
+
+}  // namespace tensord
