@@ -1,0 +1,139 @@
+// The C++ client.
+//
+//   auto client = tensord::Client::Connect("localhost:50051");
+//   const std::vector<float> values = {1, 2, 3};
+//   auto tensor = client->Create({.data = values.data(), .shape = {3}},
+//                                {.dtype = tensord::DType::kBFloat16});
+//   auto array = tensor->Read({.dtype = tensord::DType::kFloat32});
+//
+// Each of the three is an absl::StatusOr, to be looked at before it is used.
+#ifndef TENSORD_CLIENT_CPP_INCLUDE_TENSORD_CLIENT_H_
+#define TENSORD_CLIENT_CPP_INCLUDE_TENSORD_CLIENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "tensord/array.h"
+#include "tensord/remote_tensor.h"
+
+namespace tensord {
+
+struct ClientOptions {
+  // Bound on connecting, and on each call that moves no array or one of a few
+  // kilobytes. Calls that move more may take as long as they make progress:
+  // they end when nothing went or came for this long. A call that fails returns
+  // when the connection has let go of the caller's memory, which for a server
+  // that hangs without closing takes some seconds more over TCP, and over a
+  // Unix socket lasts until that server ends.
+  absl::Duration timeout = absl::Seconds(30);
+  // Encrypts; implied by any of the files below.
+  bool tls = false;
+  // PEM files. Without a CA the system's are trusted; certificate and key are
+  // for servers that ask for them.
+  std::string tls_ca_file = {};
+  std::string tls_cert_file = {};
+  std::string tls_key_file = {};
+};
+
+struct CreateOptions {
+  // See tensord.v1.CreateTensorRequest.tensor_id. Empty: the server makes one
+  // up, and the handle owns the tensor.
+  std::string id = {};
+  // Keeps the array's dtype when not given.
+  std::optional<DType> dtype = {};
+  // Empty: "cpu".
+  std::string device = {};
+  bool requires_grad = false;
+  Overflow overflow = Overflow::kTorch;
+  std::optional<absl::Duration> ttl = {};
+};
+
+struct DeviceInfo {
+  std::string name = {};
+  std::string description = {};
+  std::int64_t memory_limit_bytes = 0;
+  std::int64_t memory_used_bytes = 0;
+};
+
+struct ServerInfo {
+  std::string version = {};
+  bool cuda_built = false;
+  std::vector<DType> dtypes = {};
+  std::int64_t max_tensor_bytes = 0;
+  std::int64_t max_message_bytes = 0;
+  std::int64_t max_chunk_bytes = 0;
+  std::int64_t memory_limit_bytes = 0;
+  int max_dimensions = 0;
+  absl::Time start_time = {};
+};
+
+struct TensorPage {
+  std::vector<TensorInfo> tensors = {};
+  // Empty on the last page.
+  std::string next_page_token = {};
+};
+
+// A connection to a server. Copies share it. Thread-safe. Calls block; errors
+// are absl::Status with ErrorDetails (core/error.h); no exception leaves a
+// call. Whether an array travels in one message or as a stream is chosen by its
+// size.
+class Client {
+ public:
+  // `target` is "host:port" or "unix:PATH". INVALID_ARGUMENT (TARGET_INVALID,
+  // TLS_INVALID) for anything else and for PEM files that can not be read;
+  // UNAVAILABLE, at once, when nobody listens there or TLS fails;
+  // DEADLINE_EXCEEDED when no server answers. A connection that breaks later is
+  // made again with the next call.
+  static absl::StatusOr<Client> Connect(std::string_view target,
+                                        const ClientOptions& options = {});
+
+  // Stores an array. Memory beyond the array's own stays within a few chunks.
+  absl::StatusOr<RemoteTensor> Create(const ArrayView& array,
+                                      const CreateOptions& options = {}) const;
+
+  // Stores the array of a whole .npy file.
+  absl::StatusOr<RemoteTensor> CreateFromNpy(
+      absl::Span<const std::byte> file,
+      const CreateOptions& options = {}) const;
+
+  // A handle that does not own the tensor. NOT_FOUND.
+  absl::StatusOr<RemoteTensor> Get(std::string_view id) const;
+
+  // Tensors in ascending order of ids; page_size 0 leaves it to the server.
+  absl::StatusOr<TensorPage> List(int page_size = 0,
+                                  std::string_view page_token = {}) const;
+
+  // NOT_FOUND unless `allow_missing`.
+  absl::Status Delete(std::string_view id, bool allow_missing = false) const;
+
+  // Casts an array on the server without storing it, into memory laid out as
+  // the array is: of its shape, dense, in C order unless the array is dense in
+  // another. `destination` has to have room for the elements in `dtype`
+  // (size_bytes).
+  absl::Status Convert(const ArrayView& array, DType dtype, Overflow overflow,
+                       void* destination, std::size_t size_bytes) const;
+
+  absl::StatusOr<std::vector<DeviceInfo>> Devices() const;
+  absl::StatusOr<ServerInfo> GetServerInfo() const;
+
+ private:
+  explicit Client(std::shared_ptr<ClientImpl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<ClientImpl> impl_;
+};
+
+// The layout of what Client::Convert writes.
+ArrayLayout ConvertLayout(const ArrayView& array, DType dtype);
+
+}  // namespace tensord
+
+#endif  // TENSORD_CLIENT_CPP_INCLUDE_TENSORD_CLIENT_H_

@@ -1,0 +1,101 @@
+#include "client/cpp/src/array_sink.h"
+
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/src/array_plan.h"
+#include "client/cpp/src/status.h"
+#include "core/error.h"
+
+namespace tensord::client {
+namespace {
+
+absl::Status WrongSize(std::uint64_t size_bytes, std::uint64_t expected_bytes) {
+  return MakeError(absl::StatusCode::kDataLoss, reason::kSizeMismatch,
+                   absl::StrCat("the server sent ", size_bytes,
+                                " bytes of an array of ", expected_bytes));
+}
+
+}  // namespace
+
+ArraySink::ArraySink(ArrayLayout expected, std::byte* destination)
+    : expected_(std::move(expected)), destination_(destination) {}
+
+absl::Status ArraySink::Take(const grpc::ByteBuffer& message) {
+  slices_.clear();
+  if (!message.Dump(&slices_).ok()) {
+    return MalformedAnswer("a message that can not be read");
+  }
+  const absl::StatusOr<ArrayMessage> parsed = ParseArrayMessage(slices_);
+  if (!parsed.ok()) return parsed.status();
+  const bool is_header = parsed->kind == ArrayMessage::Kind::kHeader;
+  if (is_header == has_header_) {
+    return MalformedAnswer(is_header ? "a second header"
+                                     : "a chunk before the header");
+  }
+  return is_header ? TakeHeader(parsed->bytes)
+                   : TakeChunk(parsed->offset, parsed->bytes);
+}
+
+absl::Status ArraySink::TakeHeader(SliceCursor bytes) {
+  has_header_ = true;
+  v1::ArrayHeader header;
+  if (!header.ParseFromString(bytes.TakeString())) {
+    return MalformedAnswer("a header that can not be read");
+  }
+  if (header.encoding() != v1::ENCODING_UNSPECIFIED &&
+      header.encoding() != v1::ENCODING_RAW) {
+    return MalformedAnswer("an encoding that was not asked for");
+  }
+  if (absl::Status status = CheckSpec(header.spec(), expected_); !status.ok()) {
+    return status;
+  }
+  if (header.total_bytes() < 0 ||
+      static_cast<std::uint64_t>(header.total_bytes()) !=
+          expected_.size_bytes) {
+    return MalformedAnswer(absl::StrCat("total_bytes of ", header.total_bytes(),
+                                        " for an array of ",
+                                        expected_.size_bytes, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ArraySink::TakeChunk(std::int64_t offset, SliceCursor data) {
+  if (offset < 0 || static_cast<std::uint64_t>(offset) != received_bytes_) {
+    return MakeError(absl::StatusCode::kDataLoss, reason::kOffsetMismatch,
+                     absl::StrCat("the server sent a chunk at offset ", offset,
+                                  " where ", received_bytes_, " follows"));
+  }
+  const std::uint64_t size_bytes = data.remaining();
+  if (size_bytes > expected_.size_bytes - received_bytes_) {
+    return WrongSize(received_bytes_ + size_bytes, expected_.size_bytes);
+  }
+  data.CopyTo(destination_ + received_bytes_, size_bytes);
+  received_bytes_ += size_bytes;
+  return absl::OkStatus();
+}
+
+absl::Status ArraySink::CheckComplete() const {
+  if (has_header_ && received_bytes_ == expected_.size_bytes) {
+    return absl::OkStatus();
+  }
+  return WrongSize(received_bytes_, expected_.size_bytes);
+}
+
+absl::Status FillFrom(const v1::ReadTensorResponse& response,
+                      const ArrayLayout& expected, std::byte* destination) {
+  if (absl::Status status = CheckSpec(response.spec(), expected);
+      !status.ok()) {
+    return status;
+  }
+  const std::string& data = response.data();
+  if (data.size() != expected.size_bytes) {
+    return WrongSize(data.size(), expected.size_bytes);
+  }
+  if (!data.empty()) std::memcpy(destination, data.data(), data.size());
+  return absl::OkStatus();
+}
+
+}  // namespace tensord::client

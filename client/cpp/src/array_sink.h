@@ -1,0 +1,54 @@
+// The messages of a download or a conversion as elements in the caller's
+// memory.
+#ifndef TENSORD_CLIENT_CPP_SRC_ARRAY_SINK_H_
+#define TENSORD_CLIENT_CPP_SRC_ARRAY_SINK_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/cpp/src/envelope.h"
+#include "client/cpp/src/stream_call.h"
+#include "tensord/array.h"
+#include "tensord/v1/tensord.pb.h"
+
+namespace tensord::client {
+
+// Copies chunks from where gRPC received them to their place. Writes nothing
+// beyond what `expected` says, whatever a server sends.
+class ArraySink final : public MessageSink {
+ public:
+  // `destination` has room for expected.size_bytes and outlives this.
+  ArraySink(ArrayLayout expected, std::byte* destination);
+
+  // INTERNAL (MESSAGE_MALFORMED): messages out of order, no protobuf; ABORTED
+  // (ETAG_MISMATCH): another array than expected; DATA_LOSS (OFFSET_MISMATCH,
+  // SIZE_MISMATCH): gaps, or more than announced.
+  absl::Status Take(const grpc::ByteBuffer& message) override;
+
+  // OK if everything came, else DATA_LOSS (SIZE_MISMATCH).
+  absl::Status CheckComplete() const;
+
+ private:
+  absl::Status TakeHeader(SliceCursor bytes);
+  absl::Status TakeChunk(std::int64_t offset, SliceCursor data);
+
+  const ArrayLayout expected_;
+  std::byte* const destination_;
+  bool has_header_ = false;
+  std::uint64_t received_bytes_ = 0;
+  // Of the message at hand; kept for its capacity.
+  std::vector<grpc::Slice> slices_;
+};
+
+// Copies what a unary read brought. ABORTED and DATA_LOSS as above.
+absl::Status FillFrom(const v1::ReadTensorResponse& response,
+                      const ArrayLayout& expected, std::byte* destination);
+
+}  // namespace tensord::client
+
+#endif  // TENSORD_CLIENT_CPP_SRC_ARRAY_SINK_H_

@@ -1,0 +1,58 @@
+#include "client/cpp/src/array_source.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "client/cpp/src/envelope.h"
+
+namespace tensord::client {
+namespace {
+
+std::int64_t UsableChunkBytes(const SendPlan& plan, std::int64_t chunk_bytes) {
+  if (plan.in_place) return chunk_bytes;
+  const auto item = static_cast<std::int64_t>(plan.item_size);
+  return std::max(chunk_bytes / item, std::int64_t{1}) * item;
+}
+
+}  // namespace
+
+ArraySource::ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
+                         std::int64_t chunk_bytes)
+    : declaration_(declaration),
+      plan_(std::move(plan)),
+      chunk_bytes_(UsableChunkBytes(plan_, chunk_bytes)) {}
+
+grpc::ByteBuffer ArraySource::Next(bool* last) {
+  if (!declared_) {
+    declared_ = true;
+    return std::exchange(declaration_, {});
+  }
+  const std::int64_t offset = sent_bytes_;
+  const std::int64_t size_bytes =
+      std::min(chunk_bytes_, plan_.total_bytes - offset);
+  sent_bytes_ += size_bytes;
+  *last = sent_bytes_ == plan_.total_bytes;
+  if (size_bytes == 0) return FinishMessage();
+  return ChunkMessage(offset, NextData(size_bytes), *last);
+}
+
+grpc::Slice ArraySource::NextData(std::int64_t size_bytes) {
+  const std::int64_t offset = sent_bytes_ - size_bytes;
+  const auto size = static_cast<std::size_t>(size_bytes);
+  if (plan_.in_place) return loans_.Lend(plan_.data + offset, size);
+  const auto item = static_cast<std::int64_t>(plan_.item_size);
+  Staging& staging = FreeStaging();
+  Gather(plan_, offset / item, size_bytes / item, staging.bytes.get());
+  return loans_.Lend(staging.bytes.get(), size, &staging.lent);
+}
+
+ArraySource::Staging& ArraySource::FreeStaging() {
+  for (const std::unique_ptr<Staging>& staging : staging_) {
+    if (!staging->lent.load(std::memory_order_acquire)) return *staging;
+  }
+  staging_.push_back(
+      std::make_unique<Staging>(static_cast<std::size_t>(chunk_bytes_)));
+  return *staging_.back();
+}
+
+}  // namespace tensord::client

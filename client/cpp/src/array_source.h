@@ -1,0 +1,57 @@
+// The elements of an array as the messages of an upload or a conversion.
+#ifndef TENSORD_CLIENT_CPP_SRC_ARRAY_SOURCE_H_
+#define TENSORD_CLIENT_CPP_SRC_ARRAY_SOURCE_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "client/cpp/src/array_plan.h"
+#include "client/cpp/src/loans.h"
+#include "client/cpp/src/stream_call.h"
+
+namespace tensord::client {
+
+// Gives a declaration, then chunks that borrow the caller's memory, or
+// buffers that the elements are gathered into and that are used again as gRPC
+// gives them back. The destructor waits for whatever gRPC still holds: only
+// afterwards may the caller touch or free the array.
+class ArraySource final : public MessageSource {
+ public:
+  // `declaration` is the first message. REQUIRES: chunk_bytes > 0.
+  ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
+              std::int64_t chunk_bytes);
+
+  grpc::ByteBuffer Next(bool* last) override;
+
+ private:
+  // Memory for a gathered chunk.
+  struct Staging {
+    explicit Staging(std::size_t size_bytes)
+        : bytes(new std::byte[size_bytes]) {}
+    std::unique_ptr<std::byte[]> bytes;
+    std::atomic<bool> lent = false;
+  };
+
+  grpc::Slice NextData(std::int64_t size_bytes);
+  Staging& FreeStaging();
+
+  grpc::ByteBuffer declaration_;
+  const SendPlan plan_;
+  // Whole elements, where they are gathered.
+  const std::int64_t chunk_bytes_;
+  bool declared_ = false;
+  std::int64_t sent_bytes_ = 0;
+  std::vector<std::unique_ptr<Staging>> staging_;
+  // The last member: waits before anything that is lent goes.
+  Loans loans_;
+};
+
+}  // namespace tensord::client
+
+#endif  // TENSORD_CLIENT_CPP_SRC_ARRAY_SOURCE_H_

@@ -1,0 +1,331 @@
+#include "client/cpp/src/client_impl.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/src/array_sink.h"
+#include "client/cpp/src/array_source.h"
+#include "client/cpp/src/channel.h"
+#include "client/cpp/src/envelope.h"
+#include "client/cpp/src/proto_convert.h"
+#include "client/cpp/src/status.h"
+#include "core/error.h"
+
+namespace tensord {
+namespace {
+
+using Stub = v1::TensorService::Stub;
+
+constexpr absl::Duration kDeleteOwnedTimeout = absl::Seconds(5);
+
+constexpr char kUploadMethod[] = "/tensord.v1.TensorService/UploadTensor";
+constexpr char kDownloadMethod[] = "/tensord.v1.TensorService/DownloadTensor";
+constexpr char kConvertMethod[] = "/tensord.v1.TensorService/ConvertArray";
+
+// Takes the one message that an upload is answered with.
+class TensorSink final : public client::MessageSink {
+ public:
+  absl::Status Take(const grpc::ByteBuffer& message) override {
+    if (has_tensor_) return client::MalformedAnswer("a second tensor");
+    has_tensor_ = true;
+    return client::ParseMessage(message, &tensor_);
+  }
+
+  absl::StatusOr<TensorInfo> Result() const {
+    if (!has_tensor_) return client::MalformedAnswer("no tensor");
+    return client::FromProto(tensor_);
+  }
+
+ private:
+  bool has_tensor_ = false;
+  v1::Tensor tensor_;
+};
+
+v1::ArrayDeclaration Declare(const client::SendPlan& plan) {
+  v1::ArrayDeclaration declaration;
+  *declaration.mutable_raw() = plan.spec;
+  declaration.set_total_bytes(plan.total_bytes);
+  return declaration;
+}
+
+// The bytes of an array that fits in one message.
+std::string Bytes(const client::SendPlan& plan) {
+  std::string bytes(static_cast<std::size_t>(plan.total_bytes), '\0');
+  if (bytes.empty()) return bytes;
+  if (plan.in_place) {
+    bytes.assign(reinterpret_cast<const char*>(plan.data), bytes.size());
+  } else {
+    client::Gather(plan, 0, ElementCount(plan.layout.shape),
+                   reinterpret_cast<std::byte*>(bytes.data()));
+  }
+  return bytes;
+}
+
+absl::Status CheckId(std::string_view id) {
+  return client::CheckText(id, reason::kNameInvalid, "name");
+}
+
+absl::Status CheckSize(std::size_t size_bytes, std::size_t expected_bytes) {
+  if (size_bytes == expected_bytes) return absl::OkStatus();
+  return InvalidArgument(
+      reason::kSizeMismatch,
+      absl::StrCat("destination has ", size_bytes, " bytes, the result has ",
+                   expected_bytes),
+      "destination");
+}
+
+absl::StatusOr<TensorInfo> ToInfo(const absl::StatusOr<v1::Tensor>& tensor) {
+  if (!tensor.ok()) return tensor.status();
+  return client::FromProto(*tensor);
+}
+
+}  // namespace
+
+ClientImpl::ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
+                       absl::Duration timeout)
+    : stub_(channel), raw_stub_(channel), timeout_(timeout) {}
+
+absl::StatusOr<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
+    std::string_view target, const ClientOptions& options) {
+  const auto channel = client::OpenChannel(target, options);
+  if (!channel.ok()) return channel.status();
+  const std::shared_ptr<ClientImpl> impl(
+      new ClientImpl(*channel, options.timeout));
+  if (absl::Status status = impl->Greet(); !status.ok()) return status;
+  return impl;
+}
+
+absl::Status ClientImpl::Greet() {
+  const absl::StatusOr<ServerInfo> info = GetServerInfo();
+  if (!info.ok()) return info.status();
+  if (info->max_chunk_bytes <= 0 || info->max_message_bytes <= 0) {
+    return client::MalformedAnswer(
+        absl::StrCat("limits of ", info->max_chunk_bytes, " bytes a chunk and ",
+                     info->max_message_bytes, " bytes a message"));
+  }
+  chunk_bytes_ = std::min(kMaxChunkBytes, info->max_chunk_bytes);
+  // Half is left for what goes beside the elements.
+  max_unary_bytes_ = std::min(kMaxUnaryBytes, info->max_message_bytes / 2);
+  return absl::OkStatus();
+}
+
+template <class Request, class Response>
+absl::StatusOr<Response> ClientImpl::Call(Method<Request, Response> method,
+                                          const Request& request,
+                                          absl::Duration timeout) {
+  grpc::ClientContext context;
+  context.set_deadline(client::DeadlineAfter(timeout));
+  Response response;
+  const grpc::Status status = (stub_.*method)(&context, request, &response);
+  if (!status.ok()) return client::FromGrpcStatus(status);
+  return response;
+}
+
+absl::Status ClientImpl::Stream(const char* method,
+                                client::MessageSource& source,
+                                client::MessageSink& sink) {
+  return client::RunStreamCall(raw_stub_, method, source, sink, timeout_);
+}
+
+absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
+                                              const CreateOptions& options) {
+  absl::StatusOr<client::SendPlan> plan = client::PlanSend(array);
+  if (!plan.ok()) return plan.status();
+  absl::StatusOr<v1::TensorOptions> tensor_options = client::ToProto(options);
+  if (!tensor_options.ok()) return tensor_options.status();
+  if (absl::Status status = CheckId(options.id); !status.ok()) return status;
+  if (plan->total_bytes <= max_unary_bytes_) {
+    v1::CreateTensorRequest request;
+    request.set_tensor_id(options.id);
+    *request.mutable_raw()->mutable_spec() = plan->spec;
+    request.mutable_raw()->set_data(Bytes(*plan));
+    *request.mutable_options() = *std::move(tensor_options);
+    return ToInfo(Call(&Stub::CreateTensor, request));
+  }
+  v1::UploadDeclaration declaration;
+  declaration.set_tensor_id(options.id);
+  *declaration.mutable_array() = Declare(*plan);
+  *declaration.mutable_options() = *std::move(tensor_options);
+  return Upload(std::move(declaration), *std::move(plan));
+}
+
+absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
+    absl::Span<const std::byte> file, const CreateOptions& options) {
+  absl::StatusOr<v1::TensorOptions> tensor_options = client::ToProto(options);
+  if (!tensor_options.ok()) return tensor_options.status();
+  if (absl::Status status = CheckId(options.id); !status.ok()) return status;
+  const auto size_bytes = static_cast<std::int64_t>(file.size());
+  if (size_bytes <= max_unary_bytes_) {
+    v1::CreateTensorRequest request;
+    request.set_tensor_id(options.id);
+    request.set_npy(file.data(), file.size());
+    *request.mutable_options() = *std::move(tensor_options);
+    return ToInfo(Call(&Stub::CreateTensor, request));
+  }
+  v1::UploadDeclaration declaration;
+  declaration.set_tensor_id(options.id);
+  declaration.mutable_array()->mutable_npy();
+  declaration.mutable_array()->set_total_bytes(size_bytes);
+  *declaration.mutable_options() = *std::move(tensor_options);
+  client::SendPlan plan;
+  plan.data = file.data();
+  plan.total_bytes = size_bytes;
+  return Upload(std::move(declaration), std::move(plan));
+}
+
+absl::StatusOr<TensorInfo> ClientImpl::Upload(v1::UploadDeclaration declaration,
+                                              client::SendPlan plan) {
+  v1::UploadTensorRequest first;
+  *first.mutable_declaration() = std::move(declaration);
+  client::ArraySource source(client::SerializeMessage(first), std::move(plan),
+                             chunk_bytes_);
+  TensorSink sink;
+  if (absl::Status status = Stream(kUploadMethod, source, sink); !status.ok()) {
+    return status;
+  }
+  return sink.Result();
+}
+
+absl::Status ClientImpl::Convert(const ArrayView& array, DType dtype,
+                                 Overflow overflow, void* destination,
+                                 std::size_t size_bytes) {
+  absl::StatusOr<client::SendPlan> plan = client::PlanSend(array);
+  if (!plan.ok()) return plan.status();
+  absl::StatusOr<ArrayLayout> expected =
+      client::DenseResult(plan->layout, dtype);
+  if (!expected.ok()) return expected.status();
+  if (absl::Status status = CheckSize(size_bytes, expected->size_bytes);
+      !status.ok()) {
+    return status;
+  }
+  v1::ConvertArrayRequest first;
+  v1::ConvertDeclaration* declaration = first.mutable_declaration();
+  *declaration->mutable_array() = Declare(*plan);
+  declaration->set_dtype(client::ToProto(dtype));
+  declaration->set_overflow(client::ToProto(overflow));
+  client::ArraySource source(client::SerializeMessage(first), *std::move(plan),
+                             chunk_bytes_);
+  client::ArraySink sink(*std::move(expected),
+                         static_cast<std::byte*>(destination));
+  if (absl::Status status = Stream(kConvertMethod, source, sink);
+      !status.ok()) {
+    return status;
+  }
+  return sink.CheckComplete();
+}
+
+absl::Status ClientImpl::Read(const std::string& id, const ReadOptions& options,
+                              const ArrayLayout& expected,
+                              std::byte* destination) {
+  if (static_cast<std::int64_t>(expected.size_bytes) <= max_unary_bytes_) {
+    v1::ReadTensorRequest request;
+    request.set_name(client::ToName(id));
+    *request.mutable_options() = client::ToProto(options);
+    const auto response = Call(&Stub::ReadTensor, request);
+    if (!response.ok()) return response.status();
+    return client::FillFrom(*response, expected, destination);
+  }
+  v1::DownloadTensorRequest request;
+  request.set_name(client::ToName(id));
+  *request.mutable_options() = client::ToProto(options);
+  client::SingleMessage source(client::SerializeMessage(request));
+  client::ArraySink sink(expected, destination);
+  if (absl::Status status = Stream(kDownloadMethod, source, sink);
+      !status.ok()) {
+    return status;
+  }
+  return sink.CheckComplete();
+}
+
+absl::StatusOr<TensorInfo> ClientImpl::Get(std::string_view id) {
+  if (absl::Status status = CheckId(id); !status.ok()) return status;
+  v1::GetTensorRequest request;
+  request.set_name(client::ToName(id));
+  return ToInfo(Call(&Stub::GetTensor, request));
+}
+
+absl::StatusOr<TensorInfo> ClientImpl::Transform(
+    const std::string& id, absl::Span<const Operation> operations,
+    const std::string& new_id, std::optional<absl::Duration> ttl) {
+  if (absl::Status status = CheckId(new_id); !status.ok()) return status;
+  v1::TransformTensorRequest request;
+  request.set_name(client::ToName(id));
+  request.set_tensor_id(new_id);
+  if (ttl) *request.mutable_ttl() = client::ToProto(*ttl);
+  for (const Operation& operation : operations) {
+    absl::StatusOr<v1::Operation> step = client::ToProto(operation);
+    if (!step.ok()) return step.status();
+    *request.add_operations() = *std::move(step);
+  }
+  return ToInfo(Call(&Stub::TransformTensor, request));
+}
+
+absl::StatusOr<TensorInfo> ClientImpl::SetRequiresGrad(const std::string& id,
+                                                       bool requires_grad) {
+  v1::UpdateTensorRequest request;
+  request.mutable_tensor()->set_name(client::ToName(id));
+  request.mutable_tensor()->set_requires_grad(requires_grad);
+  request.mutable_update_mask()->add_paths("requires_grad");
+  return ToInfo(Call(&Stub::UpdateTensor, request));
+}
+
+absl::StatusOr<TensorPage> ClientImpl::List(int page_size,
+                                            std::string_view page_token) {
+  if (absl::Status status = client::CheckText(
+          page_token, reason::kPageTokenInvalid, "page_token");
+      !status.ok()) {
+    return status;
+  }
+  v1::ListTensorsRequest request;
+  request.set_page_size(page_size);
+  request.set_page_token(std::string(page_token));
+  const auto response = Call(&Stub::ListTensors, request);
+  if (!response.ok()) return response.status();
+  TensorPage page;
+  page.next_page_token = response->next_page_token();
+  for (const v1::Tensor& tensor : response->tensors()) {
+    absl::StatusOr<TensorInfo> info = client::FromProto(tensor);
+    if (!info.ok()) return info.status();
+    page.tensors.push_back(*std::move(info));
+  }
+  return page;
+}
+
+absl::Status ClientImpl::Delete(std::string_view id, bool allow_missing) {
+  return Delete(id, allow_missing, timeout_);
+}
+
+absl::Status ClientImpl::DeleteOwned(std::string_view id) {
+  return Delete(id, /*allow_missing=*/true,
+                std::min(timeout_, kDeleteOwnedTimeout));
+}
+
+absl::Status ClientImpl::Delete(std::string_view id, bool allow_missing,
+                                absl::Duration timeout) {
+  if (absl::Status status = CheckId(id); !status.ok()) return status;
+  v1::DeleteTensorRequest request;
+  request.set_name(client::ToName(id));
+  request.set_allow_missing(allow_missing);
+  return Call(&Stub::DeleteTensor, request, timeout).status();
+}
+
+absl::StatusOr<std::vector<DeviceInfo>> ClientImpl::Devices() {
+  const auto response =
+      Call(&Stub::ListDevices, v1::ListDevicesRequest::default_instance());
+  if (!response.ok()) return response.status();
+  std::vector<DeviceInfo> devices;
+  for (const v1::Device& device : response->devices()) {
+    devices.push_back(client::FromProto(device));
+  }
+  return devices;
+}
+
+absl::StatusOr<ServerInfo> ClientImpl::GetServerInfo() {
+  const auto response =
+      Call(&Stub::GetServerInfo, v1::GetServerInfoRequest::default_instance());
+  if (!response.ok()) return response.status();
+  return client::FromProto(*response);
+}
+
+}  // namespace tensord

@@ -1,0 +1,109 @@
+// A connection and the calls over it, shared by Client and RemoteTensor.
+#ifndef TENSORD_CLIENT_CPP_SRC_CLIENT_IMPL_H_
+#define TENSORD_CLIENT_CPP_SRC_CLIENT_IMPL_H_
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/cpp/src/array_plan.h"
+#include "client/cpp/src/stream_call.h"
+#include "tensord/client.h"
+#include "tensord/remote_tensor.h"
+#include "tensord/v1/tensord.grpc.pb.h"
+
+namespace tensord {
+
+// Arrays whose messages stay below this travel in one message each way: one
+// call costs less than the messages of a stream, and copying this little
+// through protobuf stays in the cache.
+inline constexpr std::int64_t kMaxUnaryBytes = 64 << 10;
+
+// Most bytes of an array in one message of a stream, unless the server allows
+// less: large enough that the work per message does not show, small enough
+// that a message is still in the cache when it is taken apart.
+inline constexpr std::int64_t kMaxChunkBytes = 1 << 20;
+
+// One call of the API per method; the methods of Client and RemoteTensor tell
+// what they do. Thread-safe.
+class ClientImpl {
+ public:
+  static absl::StatusOr<std::shared_ptr<ClientImpl>> Connect(
+      std::string_view target, const ClientOptions& options);
+
+  absl::StatusOr<TensorInfo> Create(const ArrayView& array,
+                                    const CreateOptions& options);
+  absl::StatusOr<TensorInfo> CreateFromNpy(absl::Span<const std::byte> file,
+                                           const CreateOptions& options);
+  absl::Status Convert(const ArrayView& array, DType dtype, Overflow overflow,
+                       void* destination, std::size_t size_bytes);
+  // `expected` is where and how the result goes.
+  absl::Status Read(const std::string& id, const ReadOptions& options,
+                    const ArrayLayout& expected, std::byte* destination);
+
+  absl::StatusOr<TensorInfo> Get(std::string_view id);
+  absl::StatusOr<TensorInfo> Transform(const std::string& id,
+                                       absl::Span<const Operation> operations,
+                                       const std::string& new_id,
+                                       std::optional<absl::Duration> ttl);
+  absl::StatusOr<TensorInfo> SetRequiresGrad(const std::string& id,
+                                             bool requires_grad);
+  absl::StatusOr<TensorPage> List(int page_size, std::string_view page_token);
+  absl::Status Delete(std::string_view id, bool allow_missing);
+  // The same for a handle that goes: waits five seconds at most.
+  absl::Status DeleteOwned(std::string_view id);
+  absl::StatusOr<std::vector<DeviceInfo>> Devices();
+  absl::StatusOr<ServerInfo> GetServerInfo();
+
+ private:
+  template <class Request, class Response>
+  using Method = grpc::Status (v1::TensorService::Stub::*)(grpc::ClientContext*,
+                                                           const Request&,
+                                                           Response*);
+
+  ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
+             absl::Duration timeout);
+
+  // Learns the server's limits.
+  absl::Status Greet();
+
+  template <class Request, class Response>
+  absl::StatusOr<Response> Call(Method<Request, Response> method,
+                                const Request& request, absl::Duration timeout);
+  template <class Request, class Response>
+  absl::StatusOr<Response> Call(Method<Request, Response> method,
+                                const Request& request) {
+    return Call(method, request, timeout_);
+  }
+  absl::Status Stream(const char* method, client::MessageSource& source,
+                      client::MessageSink& sink);
+
+  // Sends the elements of `plan` after `declaration`, which lacks the format.
+  absl::StatusOr<TensorInfo> Upload(v1::UploadDeclaration declaration,
+                                    client::SendPlan plan);
+  absl::Status Delete(std::string_view id, bool allow_missing,
+                      absl::Duration timeout);
+
+  v1::TensorService::Stub stub_;
+  grpc::GenericStub raw_stub_;
+  const absl::Duration timeout_;
+  // Set by Greet.
+  std::int64_t max_unary_bytes_ = 0;
+  std::int64_t chunk_bytes_ = 0;
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_CLIENT_CPP_SRC_CLIENT_IMPL_H_

@@ -1,0 +1,64 @@
+// Runs one streaming call with messages of raw bytes.
+#ifndef TENSORD_CLIENT_CPP_SRC_STREAM_CALL_H_
+#define TENSORD_CLIENT_CPP_SRC_STREAM_CALL_H_
+
+#include <grpc/support/time.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace tensord::client {
+
+// Gives the messages of a call. Used by one thread.
+class MessageSource {
+ public:
+  virtual ~MessageSource() = default;
+  // The next message; sets `*last` with the last one. Called again when the
+  // connection has taken the message before, never after the last. A call sends
+  // at least one message.
+  virtual grpc::ByteBuffer Next(bool* last) = 0;
+};
+
+// Takes the messages that a call brings. Used by one thread.
+class MessageSink {
+ public:
+  virtual ~MessageSink() = default;
+  // An error ends the call.
+  virtual absl::Status Take(const grpc::ByteBuffer& message) = 0;
+};
+
+// Gives one message.
+class SingleMessage final : public MessageSource {
+ public:
+  explicit SingleMessage(grpc::ByteBuffer message) : message_(message) {}
+  grpc::ByteBuffer Next(bool* last) override {
+    *last = true;
+    return message_;
+  }
+
+ private:
+  grpc::ByteBuffer message_;
+};
+
+// Calls `method` ("/package.Service/Method", of any kind) and returns when the
+// call is over and destroyed: sends what `source` has while it hands what
+// arrives to `sink`, both from the calling thread. Sending stops when the
+// server answers early.
+//
+// Returns the first error of the sink, else what the server said;
+// DEADLINE_EXCEEDED when neither direction moved a message for
+// `stall_timeout`. Slices of messages may be in gRPC's hands still (see Loans).
+absl::Status RunStreamCall(grpc::GenericStub& stub, const std::string& method,
+                           MessageSource& source, MessageSink& sink,
+                           absl::Duration stall_timeout);
+
+// The time `timeout` from now, on gRPC's clock.
+gpr_timespec DeadlineAfter(absl::Duration timeout);
+
+}  // namespace tensord::client
+
+#endif  // TENSORD_CLIENT_CPP_SRC_STREAM_CALL_H_
