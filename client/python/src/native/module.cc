@@ -1,0 +1,10 @@
+#include "nanobind/nanobind.h"
+#include "native/bind.h"
+
+NB_MODULE(_native, module) {
+  // Tensors that live until the interpreter goes are no leaks.
+  nanobind::set_leak_warnings(false);
+  tensord::python::BindClient(module);
+  tensord::python::BindTensor(module);
+  tensord::python::BindDlpack(module);
+}

@@ -1,0 +1,78 @@
+"""What a server tells of its tensors, its devices and itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tensord._device import Size, device
+from tensord._dtype import ALL_DTYPES, dtype
+
+if TYPE_CHECKING:
+    from tensord import _native as native
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a server tells of a tensor. Times are seconds since 1970."""
+
+    name: str
+    dtype: dtype
+    shape: Size
+    device: device
+    requires_grad: bool
+    nbytes: int
+    storage_id: str
+    create_time: float
+    expire_time: float | None
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """A device that can hold tensors, and its memory."""
+
+    device: device
+    description: str
+    memory_limit_bytes: int
+    memory_used_bytes: int
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a server is, and its limits. Times are seconds since 1970."""
+
+    version: str
+    cuda_built: bool
+    dtypes: tuple[dtype, ...]
+    max_tensor_bytes: int
+    max_message_bytes: int
+    max_chunk_bytes: int
+    memory_limit_bytes: int
+    max_dimensions: int
+    start_time: float
+
+
+def tensor_info(info: native.Info) -> TensorInfo:
+    """What the native module tells of a tensor, in Python's terms."""
+    return TensorInfo(
+        name=info["id"],
+        dtype=ALL_DTYPES[info["dtype"]],
+        shape=Size(info["shape"]),
+        device=device(info["device"]),
+        requires_grad=info["requires_grad"],
+        nbytes=info["size_bytes"],
+        storage_id=info["storage_id"],
+        create_time=info["create_time"],
+        expire_time=info["expire_time"],
+    )
+
+
+def device_info(info: dict[str, Any]) -> DeviceInfo:
+    """What the native module tells of a device, in Python's terms."""
+    return DeviceInfo(**{**info, "device": device(info["device"])})
+
+
+def server_info(info: dict[str, Any]) -> ServerInfo:
+    """What the native module tells of a server, in Python's terms."""
+    dtypes = tuple(ALL_DTYPES[code] for code in info["dtypes"])
+    return ServerInfo(**{**info, "dtypes": dtypes})

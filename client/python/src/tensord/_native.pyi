@@ -1,0 +1,98 @@
+"""The C++ client; private to this package. Dtypes and overflow policies are
+the numbers of its enums, and errors are those of tensord.errors."""
+
+import builtins
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from numpy import ndarray
+
+_Layout = tuple[int, tuple[int, ...], tuple[int, ...], int]
+
+class Info(TypedDict):
+    id: str
+    dtype: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    device: str
+    requires_grad: bool
+    is_leaf: bool
+    grad_fn: str
+    size_bytes: int
+    storage_id: str
+    storage_offset: int
+    etag: str
+    create_time: float
+    update_time: float
+    expire_time: float | None
+
+class Client:
+    @staticmethod
+    def connect(
+        target: str,
+        timeout: float,
+        tls: bool,
+        ca_file: str,
+        cert_file: str,
+        key_file: str,
+    ) -> Client: ...
+    def create(
+        self,
+        buffer: ndarray,
+        dtype: int,
+        big_endian: bool,
+        id: str,
+        target_dtype: int | None,
+        device: str,
+        requires_grad: bool,
+        overflow: int,
+        ttl: float | None,
+    ) -> Tensor: ...
+    def get(self, id: str, /) -> Tensor: ...
+    def list(
+        self, page_size: int, token: str, /
+    ) -> tuple[builtins.list[Info], str]: ...
+    def delete(self, id: str, allow_missing: bool, /) -> None: ...
+    def convert_layout(
+        self, buffer: ndarray, dtype: int, target_dtype: int, /
+    ) -> _Layout: ...
+    def convert(
+        self,
+        buffer: ndarray,
+        dtype: int,
+        big_endian: bool,
+        target_dtype: int,
+        overflow: int,
+        destination: ndarray,
+        /,
+    ) -> None: ...
+    def devices(self) -> builtins.list[dict[str, Any]]: ...
+    def server_info(self) -> dict[str, Any]: ...
+    def leak(self) -> None: ...
+
+class Tensor:
+    def info(self) -> Info: ...
+    def owned(self) -> bool: ...
+    def transform(
+        self, operations: Sequence[tuple[Any, ...]], id: str, ttl: float | None
+    ) -> Tensor: ...
+    def set_requires_grad(self, requires_grad: bool, /) -> None: ...
+    def read_layout(
+        self,
+        index: Sequence[Any],
+        dtype: int | None,
+        overflow: int,
+        force: bool,
+    ) -> _Layout: ...
+    def read_into(
+        self,
+        destination: ndarray,
+        index: Sequence[Any],
+        dtype: int | None,
+        overflow: int,
+        force: bool,
+    ) -> None: ...
+    def delete(self) -> None: ...
+    def release(self) -> None: ...
+
+def to_dlpack(array: ndarray, code: int, /) -> object: ...
