@@ -1,0 +1,490 @@
+// The client against servers that lie, refuse, stall and die.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cpp/src/status.h"
+#include "core/error.h"
+#include "google/protobuf/any.pb.h"
+#include "tensord/client.h"
+#include "tensord/internal/rpc_status.pb.h"
+#include "tests/client/cpp/fake_server.h"
+#include "tests/client/cpp/test_arrays.h"
+
+namespace tensord {
+namespace {
+
+using Uploads = grpc::ServerReader<v1::UploadTensorRequest>;
+using Downloads = grpc::ServerWriter<v1::DownloadTensorResponse>;
+using Conversions =
+    grpc::ServerReaderWriter<v1::ConvertArrayResponse, v1::ConvertArrayRequest>;
+
+constexpr std::size_t kBig = 24 << 20;
+
+// Memory that can not be touched any more once it is gone: a sender that still
+// reads it fails.
+class Mapping {
+ public:
+  explicit Mapping(std::size_t size_bytes)
+      : size_bytes_(size_bytes),
+        data_(mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  ~Mapping() { munmap(data_, size_bytes_); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  std::byte* data() { return static_cast<std::byte*>(data_); }
+  ArrayView view() const {
+    return {.data = data_,
+            .dtype = DType::kUInt8,
+            .shape = {static_cast<std::int64_t>(size_bytes_)}};
+  }
+  // The same elements backwards, which have to be gathered.
+  ArrayView reversed() const {
+    ArrayView array = view();
+    array.data = static_cast<std::byte*>(data_) + size_bytes_ - 1;
+    array.byte_strides = {-1};
+    return array;
+  }
+
+ private:
+  const std::size_t size_bytes_;
+  void* const data_;
+};
+
+grpc::Status Refusal(grpc::StatusCode code, const std::string& reason) {
+  internal::ErrorInfo info;
+  info.set_domain("tensord");
+  info.set_reason(reason);
+  (*info.mutable_metadata())["limitBytes"] = "5";
+  internal::RpcStatus status;
+  google::protobuf::Any* any = status.add_details();
+  any->set_type_url("type.googleapis.com/google.rpc.ErrorInfo");
+  any->set_value(info.SerializeAsString());
+  return grpc::Status(code, "refused", status.SerializeAsString());
+}
+
+// A tensor of bytes, as Get would tell of it.
+void Describe(std::int64_t size, v1::Tensor* tensor) {
+  tensor->set_name("tensors/x");
+  tensor->set_dtype(v1::DTYPE_UINT8);
+  tensor->add_shape(size);
+  tensor->add_strides(1);
+}
+
+v1::DownloadTensorResponse Header(std::int64_t size) {
+  v1::DownloadTensorResponse response;
+  v1::ArrayHeader* header = response.mutable_header();
+  header->mutable_spec()->set_dtype(v1::DTYPE_UINT8);
+  header->mutable_spec()->add_shape(size);
+  header->set_total_bytes(size);
+  return response;
+}
+
+v1::DownloadTensorResponse Chunk(std::int64_t offset, std::size_t size) {
+  v1::DownloadTensorResponse response;
+  response.mutable_chunk()->set_offset(offset);
+  response.mutable_chunk()->set_data(std::string(size, 'x'));
+  return response;
+}
+
+// Sends a whole array in chunks, for as long as the client listens.
+void SendAll(std::size_t size, Downloads& writer) {
+  constexpr std::size_t kChunk = 1 << 20;
+  if (!writer.Write(Header(static_cast<std::int64_t>(size)))) return;
+  for (std::size_t at = 0; at < size; at += kChunk) {
+    if (!writer.Write(Chunk(static_cast<std::int64_t>(at),
+                            std::min(kChunk, size - at)))) {
+      return;
+    }
+  }
+}
+
+void ReadAll(Uploads& reader) {
+  v1::UploadTensorRequest request;
+  while (reader.Read(&request)) {
+  }
+}
+
+class ClientFaultsTest : public ::testing::Test {
+ protected:
+  ClientFaultsTest() {
+    service_.get = [](const v1::GetTensorRequest&, v1::Tensor* tensor) {
+      Describe(kBig, tensor);
+      return grpc::Status::OK;
+    };
+  }
+
+  void Start() { server_ = std::make_unique<FakeServer>(service_); }
+
+  Client Connect(absl::Duration timeout = absl::Seconds(30)) {
+    Start();
+    return ConnectTo(server_->target(), timeout);
+  }
+
+  static Client ConnectTo(const std::string& target,
+                          absl::Duration timeout = absl::Seconds(30)) {
+    auto client = Client::Connect(target, {.timeout = timeout});
+    EXPECT_TRUE(client.ok()) << client.status();
+    return *client;
+  }
+
+  // Reads the tensor that Get describes into memory that goes at once.
+  static absl::Status Download(const Client& client) {
+    const auto tensor = client.Get("x");
+    if (!tensor.ok()) return tensor.status();
+    Mapping memory(kBig);
+    return tensor->ReadInto(memory.data(), kBig);
+  }
+
+  // Uploads from memory that goes at once.
+  static absl::Status Upload(const Client& client, bool reversed = false) {
+    Mapping memory(kBig);
+    const auto tensor =
+        client.Create(reversed ? memory.reversed() : memory.view());
+    return tensor.status();
+  }
+
+  static absl::Status Convert(const Client& client) {
+    Mapping memory(kBig);
+    Mapping destination(kBig);
+    return client.Convert(memory.view(), DType::kInt8, Overflow::kTorch,
+                          destination.data(), kBig);
+  }
+
+  FakeService service_;
+  std::unique_ptr<FakeServer> server_;
+};
+
+TEST_F(ClientFaultsTest, ConnectSaysThatNobodyListens) {
+  const absl::Time start = absl::Now();
+  const auto client = Client::Connect("127.0.0.1:1");
+  EXPECT_EQ(client.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  EXPECT_EQ(Client::Connect("unix:/nonexistent/socket").status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ClientFaultsTest, ConnectGivesUpOnSilentServers) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  ASSERT_EQ(bind(listener, generic, size), 0);
+  ASSERT_EQ(listen(listener, 8), 0);
+  ASSERT_EQ(getsockname(listener, generic, &size), 0);
+  const auto client =
+      Client::Connect(absl::StrCat("127.0.0.1:", ntohs(address.sin_port)),
+                      {.timeout = absl::Milliseconds(200)});
+  EXPECT_EQ(client.status().code(), absl::StatusCode::kDeadlineExceeded);
+  close(listener);
+}
+
+TEST_F(ClientFaultsTest, ConnectRefusesBadTargets) {
+  EXPECT_EQ(Client::Connect("http://localhost:1").status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ClientFaultsTest, ConnectRefusesSenselessLimits) {
+  service_.limits.set_max_chunk_bytes(0);
+  Start();
+  EXPECT_EQ(Client::Connect(server_->target()).status().code(),
+            absl::StatusCode::kInternal);
+}
+
+TEST_F(ClientFaultsTest, KeepsToTheServersChunkSize) {
+  service_.limits.set_max_chunk_bytes(1000);
+  service_.limits.set_max_message_bytes(2000);
+  std::atomic<std::int64_t> largest = 0;
+  std::atomic<std::int64_t> total = 0;
+  std::atomic<bool> finished = false;
+  service_.upload = [&](Uploads& reader, v1::Tensor* tensor) {
+    v1::UploadTensorRequest request;
+    while (reader.Read(&request)) {
+      const auto size =
+          static_cast<std::int64_t>(request.chunk().data().size());
+      largest = std::max(largest.load(), size);
+      if (size > 0) {
+        EXPECT_EQ(request.chunk().offset(), total);
+      }
+      total += size;
+      finished = request.finish();
+    }
+    Describe(10, tensor);
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  Mapping memory(100'000);
+  for (const ArrayView& view : {memory.view(), memory.reversed()}) {
+    total = 0;
+    auto tensor = client.Create(view);
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    tensor->Release();
+    EXPECT_EQ(largest, 1000);
+    EXPECT_EQ(total, 100'000);
+    EXPECT_TRUE(finished);
+  }
+}
+
+TEST_F(ClientFaultsTest, EarlyRefusalEndsAnUpload) {
+  std::atomic<int> messages = 0;
+  service_.upload = [&](Uploads& reader, v1::Tensor*) {
+    v1::UploadTensorRequest request;
+    for (int i = 0; i < messages; ++i) reader.Read(&request);
+    return Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED");
+  };
+  const Client client = Connect();
+  for (messages = 0; messages < 6; ++messages) {
+    for (const bool reversed : {false, true}) {
+      const absl::Time start = absl::Now();
+      const absl::Status status = Upload(client, reversed);
+      EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+      EXPECT_EQ(GetErrorReason(status), reason::kMemoryExhausted);
+      EXPECT_EQ(GetErrorDetails(status).metadata.at("limitBytes"), "5");
+      EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+    }
+  }
+}
+
+TEST_F(ClientFaultsTest, EarlyRefusalEndsAConversion) {
+  service_.convert = [](Conversions& stream) {
+    v1::ConvertArrayRequest request;
+    stream.Read(&request);
+    return Refusal(grpc::StatusCode::INVALID_ARGUMENT, "TENSOR_TOO_LARGE");
+  };
+  EXPECT_EQ(GetErrorReason(Convert(Connect())), reason::kTensorTooLarge);
+}
+
+TEST_F(ClientFaultsTest, RefusesSenselessTensors) {
+  service_.upload = [](Uploads& reader, v1::Tensor* tensor) {
+    ReadAll(reader);
+    Describe(-1, tensor);
+    return grpc::Status::OK;
+  };
+  service_.create = [](const v1::CreateTensorRequest&, v1::Tensor*) {
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  EXPECT_EQ(GetErrorReason(Upload(client)), reason::kMessageMalformed);
+  EXPECT_EQ(GetErrorReason(
+                client.Create({.dtype = DType::kInt8, .shape = {0}}).status()),
+            reason::kMessageMalformed);
+}
+
+TEST_F(ClientFaultsTest, DownloadRefusesEndlessData) {
+  service_.download = [](const v1::DownloadTensorRequest&, Downloads& writer) {
+    SendAll(kBig, writer);
+    std::int64_t at = kBig;
+    while (writer.Write(Chunk(at, 1000))) at += 1000;
+    return grpc::Status::OK;
+  };
+  EXPECT_EQ(Download(Connect()).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(ClientFaultsTest, DownloadRefusesMissingData) {
+  std::atomic<std::size_t> size = 0;
+  service_.download = [&](const v1::DownloadTensorRequest&, Downloads& writer) {
+    if (size > 0) {
+      writer.Write(Header(kBig));
+      writer.Write(Chunk(0, size));
+    }
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  for (size = 0; size < 3; ++size) {
+    EXPECT_EQ(Download(client).code(), absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST_F(ClientFaultsTest, DownloadRefusesOtherArrays) {
+  service_.download = [](const v1::DownloadTensorRequest&, Downloads& writer) {
+    SendAll(kBig - 1, writer);
+    return grpc::Status::OK;
+  };
+  const absl::Status status = Download(Connect());
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(GetErrorReason(status), reason::kEtagMismatch);
+}
+
+TEST_F(ClientFaultsTest, DownloadPassesOnErrorsHalfWay) {
+  service_.download = [](const v1::DownloadTensorRequest&, Downloads& writer) {
+    writer.Write(Header(kBig));
+    writer.Write(Chunk(0, 1000));
+    return Refusal(grpc::StatusCode::OUT_OF_RANGE, "CAST_VALUE_OUT_OF_RANGE");
+  };
+  EXPECT_EQ(GetErrorReason(Download(Connect())), reason::kCastValueOutOfRange);
+}
+
+TEST_F(ClientFaultsTest, SmallReadsAreCheckedToo) {
+  service_.get = [](const v1::GetTensorRequest&, v1::Tensor* tensor) {
+    Describe(100, tensor);
+    return grpc::Status::OK;
+  };
+  std::atomic<std::size_t> sent = 0;
+  service_.read = [&](const v1::ReadTensorRequest&,
+                      v1::ReadTensorResponse* response) {
+    *response->mutable_spec() = Header(100).header().spec();
+    response->set_data(std::string(sent, 'x'));
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  const auto tensor = client.Get("x");
+  for (sent = 98; sent < 103; ++sent) {
+    EXPECT_EQ(tensor->Read().ok(), sent == 100);
+  }
+}
+
+TEST_F(ClientFaultsTest, ConversionsRunBothWaysAtOnce) {
+  // Answers more than fits in any window before it has read everything.
+  service_.convert = [](Conversions& stream) {
+    v1::ConvertArrayRequest request;
+    v1::ConvertArrayResponse response;
+    *response.mutable_header() = Header(kBig).header();
+    response.mutable_header()->mutable_spec()->set_dtype(v1::DTYPE_INT8);
+    stream.Read(&request);
+    stream.Write(response);
+    while (stream.Read(&request)) {
+      response.mutable_chunk()->set_offset(request.chunk().offset());
+      response.mutable_chunk()->set_data(request.chunk().data());
+      if (request.has_chunk()) stream.Write(response);
+    }
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  Random random(1);
+  const Bytes source = RandomBytes(random, kBig);
+  Bytes result(kBig);
+  const absl::Status status = client.Convert(
+      {.data = source.data(), .dtype = DType::kUInt8, .shape = {kBig}},
+      DType::kInt8, Overflow::kTorch, result.data(), kBig);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(source == result);
+}
+
+TEST_F(ClientFaultsTest, MetadataCallsHaveADeadline) {
+  service_.get = [](const v1::GetTensorRequest&, v1::Tensor*) {
+    absl::SleepFor(absl::Milliseconds(500));
+    return grpc::Status::OK;
+  };
+  const Client client = Connect(absl::Milliseconds(100));
+  EXPECT_EQ(client.Get("x").status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(ClientFaultsTest, StreamsGiveUpOnServersThatDoNothing) {
+  std::atomic<bool> done = false;
+  const auto wait = [&] {
+    while (!done) absl::SleepFor(absl::Milliseconds(5));
+    return grpc::Status::OK;
+  };
+  service_.upload = [&](Uploads&, v1::Tensor*) { return wait(); };
+  service_.download = [&](const v1::DownloadTensorRequest&, Downloads& writer) {
+    writer.Write(Header(kBig));
+    return wait();
+  };
+  const Client client = Connect(absl::Milliseconds(300));
+  EXPECT_EQ(Upload(client).code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(Download(client).code(), absl::StatusCode::kDeadlineExceeded);
+  done = true;
+  // The handlers refer to `done`.
+  server_.reset();
+}
+
+TEST_F(ClientFaultsTest, SlowStreamsAreNotStalledOnes) {
+  service_.download = [](const v1::DownloadTensorRequest&, Downloads& writer) {
+    writer.Write(Header(kBig));
+    constexpr std::size_t kPiece = kBig / 8;
+    for (std::size_t at = 0; at < kBig; at += kPiece) {
+      absl::SleepFor(absl::Milliseconds(100));
+      writer.Write(Chunk(static_cast<std::int64_t>(at), kPiece));
+    }
+    return grpc::Status::OK;
+  };
+  const absl::Status status = Download(Connect(absl::Milliseconds(400)));
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+// What a line has taken from its sender but does not carry stays in the
+// sender's hands, and keeps the call that gave up until the line is cut.
+TEST_F(ClientFaultsTest, UploadsGiveUpOnStalledLines) {
+  service_.upload = [](Uploads& reader, v1::Tensor* tensor) {
+    ReadAll(reader);
+    Describe(kBig, tensor);
+    return grpc::Status::OK;
+  };
+  Start();
+  FlakyLine line(server_->port());
+  const Client client = ConnectTo(line.target(), absl::Milliseconds(200));
+  line.FailAfter(1 << 20, FlakyLine::Fault::kStall);
+  std::thread cutter([&] {
+    absl::SleepFor(absl::Milliseconds(500));
+    line.FailAfter(0, FlakyLine::Fault::kCut);
+  });
+  const absl::Status status = Upload(client);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  cutter.join();
+}
+
+TEST_F(ClientFaultsTest, CutLinesAreUnavailable) {
+  service_.upload = [](Uploads& reader, v1::Tensor* tensor) {
+    ReadAll(reader);
+    Describe(kBig, tensor);
+    return grpc::Status::OK;
+  };
+  service_.download = [](const v1::DownloadTensorRequest&, Downloads& writer) {
+    SendAll(kBig, writer);
+    return grpc::Status::OK;
+  };
+  service_.convert = [](Conversions& stream) {
+    v1::ConvertArrayRequest request;
+    while (stream.Read(&request)) {
+    }
+    return grpc::Status::OK;
+  };
+  Start();
+  Random random(1);
+  const auto run = [&](auto call) {
+    FlakyLine line(server_->port());
+    const Client client = ConnectTo(line.target());
+    line.FailAfter(Between(random, 2000, kBig - 1), FlakyLine::Fault::kCut);
+    const absl::Status status = call(client);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  };
+  for (int i = 0; i < 5; ++i) {
+    run([](const Client& client) { return Upload(client); });
+    run([](const Client& client) { return Upload(client, true); });
+    run(Convert);
+    run(Download);
+  }
+}
+
+TEST_F(ClientFaultsTest, ReconnectsAfterACut) {
+  Start();
+  FlakyLine line(server_->port());
+  const Client client = ConnectTo(line.target());
+  line.FailAfter(0, FlakyLine::Fault::kCut);
+  EXPECT_FALSE(client.Get("x").ok());
+  line.FailAfter(INT64_MAX, FlakyLine::Fault::kCut);
+  const absl::Time start = absl::Now();
+  while (!client.Get("x").ok() && absl::Now() - start < absl::Seconds(10)) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_TRUE(client.Get("x").ok());
+}
+
+}  // namespace
+}  // namespace tensord

@@ -1,0 +1,389 @@
+#include "tensord/client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/cast/cast.h"
+#include "core/error.h"
+#include "tests/client/cpp/real_server.h"
+#include "tests/client/cpp/test_arrays.h"
+
+namespace tensord {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Ge;
+
+// Fewer bytes than this go in one message, more in a stream (client_impl.h).
+constexpr std::int64_t kUnaryBytes = 64 << 10;
+
+// What a cast of all elements gives.
+Bytes CastBytes(const Bytes& packed, DType from, DType to, Overflow overflow) {
+  const std::size_t count = packed.size() / ItemSize(from);
+  Bytes result(count * ItemSize(to));
+  CastPacked(from, packed.data(), to, result.data(), count, overflow, nullptr);
+  return result;
+}
+
+// A shape whose elements take more than one message and less than three.
+Dims StreamedShape(Random& random, DType dtype) {
+  const std::int64_t elements =
+      2 * kUnaryBytes / static_cast<std::int64_t>(ItemSize(dtype));
+  return {Between(random, 2, 5), elements / 7 + Between(random, 0, 9), 3};
+}
+
+Bytes NpyFile(const std::string& descr, const Dims& shape, const Bytes& data) {
+  std::string header = absl::StrCat("{'descr': '", descr,
+                                    "', 'fortran_order': False, 'shape': (");
+  for (const std::int64_t size : shape) absl::StrAppend(&header, size, ", ");
+  header += "), }";
+  header.resize((header.size() + 10) / 64 * 64 + 63 - 10, ' ');
+  header += '\n';
+  std::string file("\x93NUMPY\x01\x00", 8);
+  file += static_cast<char>(header.size() & 0xff);
+  file += static_cast<char>(header.size() >> 8);
+  file += header;
+  Bytes bytes(file.size() + data.size());
+  std::memcpy(bytes.data(), file.data(), file.size());
+  std::copy(data.begin(), data.end(),
+            bytes.begin() + static_cast<std::ptrdiff_t>(file.size()));
+  return bytes;
+}
+
+class ClientTest : public RealServerTest {
+ protected:
+  // Stores and reads the array, and expects the same elements and strides where
+  // they are kept.
+  void RoundTrip(const TestArray& array) {
+    const auto tensor = client().Create(array.view);
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    EXPECT_EQ(tensor->info().shape, array.view.shape);
+    EXPECT_EQ(tensor->info().dtype, array.view.dtype);
+    const auto read = tensor->Read();
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(read->data.get()) % 64, 0u);
+    EXPECT_EQ(read->layout.byte_strides,
+              ConvertLayout(array.view, array.view.dtype).byte_strides);
+    ASSERT_TRUE(Packed(read->layout, read->data.get()) == array.Packed())
+        << Name(array.view.dtype) << ShapeString(array.view.shape);
+  }
+};
+
+class ClientLayoutTest : public ClientTest,
+                         public ::testing::WithParamInterface<Lie> {};
+
+TEST_P(ClientLayoutTest, SmallArraysArriveIntact) {
+  Random random(1);
+  for (const DType dtype : AllDTypes()) {
+    for (const ByteOrder order : {ByteOrder::kLittle, ByteOrder::kBig}) {
+      RoundTrip(MakeArray(random, dtype, RandomShape(random, 5, 1000),
+                          GetParam(), order));
+    }
+  }
+}
+
+TEST_P(ClientLayoutTest, StreamedArraysArriveIntact) {
+  Random random(2);
+  for (const DType dtype : AllDTypes()) {
+    const ByteOrder order =
+        Between(random, 0, 1) == 1 ? ByteOrder::kBig : ByteOrder::kLittle;
+    RoundTrip(MakeArray(random, dtype, StreamedShape(random, dtype), GetParam(),
+                        order));
+  }
+}
+
+TEST_P(ClientLayoutTest, ArraysOfManyChunksArriveIntact) {
+  Random random(3);
+  RoundTrip(MakeArray(random, DType::kInt16, {301, 7, 811}, GetParam()));
+}
+
+TEST_P(ClientLayoutTest, ConversionsGiveWhatCastsGive) {
+  Random random(4);
+  for (int i = 0; i < 40; ++i) {
+    const DType from = AllDTypes()[i % kDTypeCount];
+    const DType to = AllDTypes()[random() % kDTypeCount];
+    const TestArray array = MakeArray(
+        random, from,
+        i % 4 == 0 ? StreamedShape(random, from) : RandomShape(random, 4, 1000),
+        GetParam(), random() % 2 ? ByteOrder::kBig : ByteOrder::kLittle);
+    const ArrayLayout layout = ConvertLayout(array.view, to);
+    Bytes result(layout.size_bytes);
+    const absl::Status status = client().Convert(
+        array.view, to, Overflow::kTorch, result.data(), result.size());
+    ASSERT_TRUE(status.ok()) << status;
+    ASSERT_TRUE(Packed(layout, result.data()) ==
+                CastBytes(array.Packed(), from, to, Overflow::kTorch))
+        << Name(from) << " " << Name(to);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ClientLayoutTest, ::testing::ValuesIn(kAllLies),
+                         ::testing::PrintToStringParamName());
+
+TEST_F(ClientTest, SizesAroundTheLimitOfOneMessageArriveIntact) {
+  Random random(5);
+  for (const std::int64_t size :
+       {std::int64_t{0}, std::int64_t{1}, kUnaryBytes - 1, kUnaryBytes,
+        kUnaryBytes + 1, std::int64_t{1} << 20, (std::int64_t{1} << 20) + 1}) {
+    RoundTrip(MakeArray(random, DType::kUInt8, {size}, Lie::kC));
+  }
+}
+
+TEST_F(ClientTest, CastsWhileCreatingAndReading) {
+  Random random(6);
+  for (const std::int64_t elements : {std::int64_t{100}, kUnaryBytes}) {
+    const TestArray array =
+        MakeArray(random, DType::kInt32, {elements}, Lie::kC);
+    const auto tensor =
+        client().Create(array.view, {.dtype = DType::kBFloat16});
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    const Bytes stored = CastBytes(array.Packed(), DType::kInt32,
+                                   DType::kBFloat16, Overflow::kTorch);
+    EXPECT_EQ(tensor->info().dtype, DType::kBFloat16);
+    const auto read = tensor->Read({.dtype = DType::kFloat64});
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_TRUE(
+        Packed(read->layout, read->data.get()) ==
+        CastBytes(stored, DType::kBFloat16, DType::kFloat64, Overflow::kTorch));
+  }
+}
+
+TEST_F(ClientTest, TheOverflowPolicyIsTheCallers) {
+  const std::vector<float> values = {1, 300, -5};
+  const ArrayView array = {
+      .data = values.data(), .dtype = DType::kFloat32, .shape = {3}};
+  std::vector<std::uint8_t> result(3);
+  const auto convert = [&](Overflow overflow) {
+    return client().Convert(array, DType::kUInt8, overflow, result.data(), 3);
+  };
+  ASSERT_TRUE(convert(Overflow::kSaturate).ok());
+  EXPECT_THAT(result, ElementsAre(1, 255, 0));
+  ASSERT_TRUE(convert(Overflow::kTorch).ok());
+  EXPECT_THAT(result, ElementsAre(1, 44, 251));
+  const absl::Status status = convert(Overflow::kError);
+  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+  const ErrorDetails details = GetErrorDetails(status);
+  EXPECT_EQ(details.reason, reason::kCastValueOutOfRange);
+  EXPECT_EQ(details.metadata.at("firstIndex"), "1");
+  EXPECT_EQ(details.metadata.at("count"), "2");
+  const auto created = client().Create(
+      array, {.dtype = DType::kUInt8, .overflow = Overflow::kError});
+  EXPECT_EQ(GetErrorReason(created.status()), reason::kCastValueOutOfRange);
+}
+
+TEST_F(ClientTest, ConvertChecksTheDestination) {
+  const float value = 1;
+  const ArrayView array = {
+      .data = &value, .dtype = DType::kFloat32, .shape = {1}};
+  double result = 0;
+  const absl::Status status = client().Convert(
+      array, DType::kFloat64, Overflow::kTorch, &result, sizeof(float));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(GetErrorReason(status), reason::kSizeMismatch);
+}
+
+TEST_F(ClientTest, TakesNpyFiles) {
+  Random random(7);
+  for (const Dims& shape : {Dims{}, Dims{2, 3}, Dims{500, 300}}) {
+    const TestArray array = MakeArray(random, DType::kInt16, shape, Lie::kC);
+    const Bytes file = NpyFile("<i2", shape, array.memory);
+    const auto tensor = client().CreateFromNpy(file);
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    EXPECT_EQ(tensor->info().shape, shape);
+    EXPECT_TRUE(tensor->owned());
+    const auto read = tensor->Read();
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_TRUE(Packed(read->layout, read->data.get()) == array.memory);
+  }
+  EXPECT_EQ(GetErrorReason(client().CreateFromNpy({}).status()),
+            reason::kNpyTruncated);
+}
+
+TEST_F(ClientTest, RefusalsCarryReasons) {
+  const std::vector<float> data(6);
+  const ArrayView array = {
+      .data = data.data(), .dtype = DType::kFloat32, .shape = {6}};
+  const auto reason_for = [&](const CreateOptions& options) {
+    return GetErrorReason(client().Create(array, options).status());
+  };
+  ASSERT_TRUE(client().Create(array, {.id = "taken"}).ok());
+  EXPECT_EQ(reason_for({.id = "taken"}), reason::kTensorExists);
+  EXPECT_EQ(reason_for({.id = "a//b"}), reason::kNameInvalid);
+  EXPECT_EQ(reason_for({.id = "\xff\xfe"}), reason::kNameInvalid);
+  EXPECT_EQ(reason_for({.device = "gpu"}), reason::kDeviceInvalid);
+  EXPECT_EQ(reason_for({.device = "\xff"}), reason::kDeviceInvalid);
+  EXPECT_EQ(reason_for({.dtype = DType::kInt8, .requires_grad = true}),
+            reason::kGradDtype);
+  EXPECT_EQ(reason_for({.ttl = absl::ZeroDuration()}), reason::kTtlInvalid);
+  EXPECT_EQ(reason_for({.ttl = absl::InfiniteDuration()}), reason::kTtlInvalid);
+  const absl::Status missing = client().Get("nothing").status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(GetErrorReason(missing), reason::kTensorNotFound);
+  EXPECT_EQ(GetErrorReason(client().Get("").status()), reason::kNameInvalid);
+}
+
+TEST_F(ClientTest, WhatDoesNotFitIsRefusedAtOnce) {
+  ServerOptions options = Options();
+  options.memory_limit_bytes = 8 << 20;
+  options.max_tensor_bytes = 8 << 20;
+  Restart(options);
+  const Bytes data(64 << 20);
+  const auto create = [&](std::int64_t size) {
+    return client().Create(
+        {.data = data.data(), .dtype = DType::kUInt8, .shape = {size}});
+  };
+  const auto held = create(5 << 20);
+  ASSERT_TRUE(held.ok()) << held.status();
+  const absl::Time start = absl::Now();
+  const absl::Status never = create(64 << 20).status();
+  EXPECT_EQ(never.code(), absl::StatusCode::kInvalidArgument) << never;
+  EXPECT_EQ(GetErrorReason(never), reason::kTensorTooLarge);
+  const absl::Status full = create(6 << 20).status();
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted) << full;
+  EXPECT_EQ(GetErrorReason(full), reason::kMemoryExhausted);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+  EXPECT_TRUE(create(1 << 20).ok());
+}
+
+TEST_F(ClientTest, ListsAndDeletes) {
+  const std::uint8_t value = 7;
+  const ArrayView array = {.data = &value, .dtype = DType::kUInt8, .shape = {}};
+  for (const char* id : {"b", "a", "c"}) {
+    ASSERT_TRUE(client().Create(array, {.id = id}).ok());
+  }
+  auto page = client().List(2);
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_EQ(page->tensors.size(), 2u);
+  EXPECT_EQ(page->tensors[0].id, "a");
+  EXPECT_EQ(page->tensors[1].id, "b");
+  page = client().List(2, page->next_page_token);
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_EQ(page->tensors.size(), 1u);
+  EXPECT_EQ(page->tensors[0].id, "c");
+  EXPECT_EQ(page->next_page_token, "");
+
+  EXPECT_TRUE(client().Delete("b").ok());
+  EXPECT_EQ(client().Delete("b").code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(client().Delete("b", /*allow_missing=*/true).ok());
+  EXPECT_EQ(GetErrorReason(client().List(-1).status()),
+            reason::kPageSizeInvalid);
+  EXPECT_EQ(GetErrorReason(client().List(1, "nonsense").status()),
+            reason::kPageTokenInvalid);
+  EXPECT_EQ(GetErrorReason(client().List(1, "\xff").status()),
+            reason::kPageTokenInvalid);
+}
+
+TEST_F(ClientTest, DescribesTheServer) {
+  const auto info = client().GetServerInfo();
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->dtypes.size(), kDTypeCount);
+  EXPECT_GT(info->max_chunk_bytes, 0);
+  EXPECT_GT(info->max_message_bytes, info->max_chunk_bytes);
+  EXPECT_EQ(info->max_dimensions, 64);
+  EXPECT_LT(info->start_time, absl::Now() + absl::Seconds(1));
+  const auto devices = client().Devices();
+  ASSERT_TRUE(devices.ok()) << devices.status();
+  ASSERT_THAT(devices->size(), Ge(1u));
+  EXPECT_EQ(devices->front().name, "cpu");
+}
+
+TEST_F(ClientTest, SpeaksOverUnixSockets) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() /
+      absl::StrCat("tensord client_test.", getpid());
+  std::filesystem::create_directory(folder);
+  Restart(Options("unix:" + (folder / "a socket").string()));
+  Random random(8);
+  RoundTrip(MakeArray(random, DType::kFloat32, {1000, 300}, Lie::kPermuted));
+  Stop();
+  std::filesystem::remove_all(folder);
+}
+
+// A server that wants certificates of its clients' authority, and what a client
+// needs for it.
+class ClientTlsTest : public ClientTest {
+ protected:
+  ClientTlsTest() {
+    ServerOptions options = Options();
+    options.tls_cert_file = File("server.pem");
+    options.tls_key_file = File("server.key");
+    options.tls_client_ca_file = File("ca.pem");
+    const ClientOptions client_options = {.timeout = absl::Seconds(10),
+                                          .tls_ca_file = File("ca.pem"),
+                                          .tls_cert_file = File("client.pem"),
+                                          .tls_key_file = File("client.key")};
+    Restart(options, client_options);
+  }
+
+  static std::string File(const std::string& name) {
+    return absl::StrCat(TENSORD_TLS_FILES, "/", name);
+  }
+};
+
+TEST_F(ClientTlsTest, ArraysArriveIntact) {
+  Random random(9);
+  RoundTrip(MakeArray(random, DType::kFloat32, {600, 700}, Lie::kPermuted));
+  RoundTrip(MakeArray(random, DType::kFloat32, {600, 700}, Lie::kStepped));
+}
+
+TEST_F(ClientTlsTest, StrangersAreUnavailable) {
+  const auto connect = [&](const ClientOptions& options) {
+    return Client::Connect(target(), options).status().code();
+  };
+  ClientOptions options = {.timeout = absl::Seconds(10),
+                           .tls_ca_file = File("ca.pem"),
+                           .tls_cert_file = File("stranger.pem"),
+                           .tls_key_file = File("stranger.key")};
+  EXPECT_EQ(connect(options), absl::StatusCode::kUnavailable);
+  // The system's authorities do not vouch for the server.
+  EXPECT_EQ(connect({.timeout = absl::Seconds(10), .tls = true}),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(connect({.timeout = absl::Seconds(10)}),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ClientTest, SaysThatTheServerIsGone) {
+  Stop();
+  EXPECT_EQ(client().Get("a").status().code(), absl::StatusCode::kUnavailable);
+  const Bytes data(1 << 20);
+  EXPECT_EQ(
+      client()
+          .Create(
+              {.data = data.data(), .dtype = DType::kUInt8, .shape = {1 << 20}})
+          .status()
+          .code(),
+      absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ClientTest, ServesManyThreads) {
+  constexpr int kThreads = 8;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([this, t, copy = client()] {
+      Random random(100 + t);
+      for (int i = 0; i < 6; ++i) {
+        const Lie lie = kAllLies[random() % std::size(kAllLies)];
+        const DType dtype = AllDTypes()[random() % kDTypeCount];
+        const Dims shape = i % 2 == 0 ? StreamedShape(random, dtype)
+                                      : RandomShape(random, 3, 1000);
+        RoundTrip(MakeArray(random, dtype, shape, lie));
+        EXPECT_TRUE(copy.List().ok());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(client().List()->tensors.empty());
+}
+
+}  // namespace
+}  // namespace tensord

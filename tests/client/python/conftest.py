@@ -1,0 +1,125 @@
+"""A server of this build for the whole session, and a client of it."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import pytest
+import tensord
+
+ROOT = pathlib.Path(__file__).parents[3]
+START_SECONDS = 60
+
+
+class Server:
+    """A server process on free ports of the loopback."""
+
+    def __init__(self, folder, *flags):
+        binary = os.environ.get("TENSORD_SERVER") or str(
+            ROOT / "build/release/bin/tensord"
+        )
+        self._log = pathlib.Path(folder) / "server.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    binary,
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--metrics_listen",
+                    "127.0.0.1:0",
+                    *flags,
+                ],
+                stderr=log,
+            )
+
+    def wait_until_ready(self):
+        deadline = time.monotonic() + START_SECONDS
+        while not re.search(r"^ready", self.log(), re.MULTILINE):
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.01)
+
+    def log(self):
+        return self._log.read_text(errors="replace")
+
+    @property
+    def target(self):
+        return re.search(r"^listening on (\S+)", self.log(), re.MULTILINE)[1]
+
+    def metrics(self):
+        """All samples of /metrics, by name with labels."""
+        address = re.search(r"metrics on (\S+)", self.log())[1]
+        address = address.removeprefix("http://").removesuffix("/metrics")
+        with urllib.request.urlopen(f"http://{address}/metrics") as page:
+            lines = page.read().decode().splitlines()
+        samples = (one.rsplit(" ", 1) for one in lines if one[:1] != "#")
+        return {name: float(value) for name, value in samples}
+
+    def handled(self):
+        """How many calls of each method have ended."""
+        counts = {}
+        for name, value in self.metrics().items():
+            if name.startswith("grpc_server_handled_total"):
+                method = re.search(r'grpc_method="(\w+)"', name)[1]
+                counts[method] = counts.get(method, 0) + int(value)
+        return counts
+
+    def stop(self):
+        self._process.terminate()
+        return self._process.wait(START_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def server():
+    with tempfile.TemporaryDirectory() as folder:
+        started = Server(folder)
+        try:
+            started.wait_until_ready()
+            yield started
+        finally:
+            assert started.stop() == 0, started.log()
+
+
+@pytest.fixture
+def start_server(tmp_path):
+    """Starts servers with flags of their own, which a test may spoil."""
+    started = []
+
+    def start(*flags):
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        started.append(Server(folder, *flags))
+        started[-1].wait_until_ready()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def c(server):
+    with tensord.connect(server.target) as client:
+        yield client
+
+
+@pytest.fixture
+def run_python():
+    """Runs a script in an interpreter of its own; gives what it printed."""
+
+    def run(script, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run

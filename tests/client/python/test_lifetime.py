@@ -1,0 +1,233 @@
+"""When tensors are deleted, and what handles say afterwards."""
+
+import copy
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import tensord
+
+
+def test_unnamed_tensors_go_with_their_handle(c):
+    tensor = c.tensor([1, 2])
+    id = tensor.id
+    assert id in c
+    assert tensor.name is None
+    del tensor
+    gc.collect()
+    assert id not in c
+
+
+def test_results_of_methods_go_with_their_handle(c):
+    tensor = c.tensor([1.0, 2.0])
+    made = [tensor.half(), tensor[0], tensor.detach(), tensor.reshape(2, 1)]
+    ids = [one.id for one in made]
+    assert all(id in c for id in ids)
+    del made
+    gc.collect()
+    assert not any(id in c for id in ids)
+    assert tensor.id in c
+
+
+def test_a_view_outlives_its_base(c):
+    view = c.tensor([1, 2, 3])[1:]
+    gc.collect()
+    assert view.tolist() == [2, 3]
+
+
+def test_named_tensors_stay(c):
+    tensor = c.tensor([1, 2], name="stays/1")
+    assert tensor.name == "stays/1"
+    del tensor
+    gc.collect()
+    assert c["stays/1"].tolist() == [1, 2]
+    del c["stays/1"]
+    assert "stays/1" not in c
+
+
+def test_with_deletes_named_and_unnamed(c):
+    with c.tensor([1], name="block/1") as named, c.tensor([2]) as unnamed:
+        ids = [named.id, unnamed.id]
+        assert all(id in c for id in ids)
+    assert not any(id in c for id in ids)
+
+
+def test_with_accepts_a_tensor_that_was_deleted_inside(c):
+    with c.tensor([1]) as tensor:
+        tensor.delete()
+    with c.tensor([1], name="block/2"):
+        del c["block/2"]
+
+
+def test_a_deleted_tensor_says_so(c):
+    tensor = c.tensor([1, 2])
+    tensor.delete()
+    assert tensor.shape == (2,)
+    assert repr(tensor) == (
+        f"<tensord.RemoteTensor '{tensor.id}', deleted or closed>"
+    )
+    for use in (tensor.numpy, tensor.float, tensor.delete, tensor.detach):
+        with pytest.raises(tensord.StateError, match="the tensor was deleted"):
+            use()
+
+
+def test_a_tensor_deleted_elsewhere_is_not_found(c):
+    tensor = c.tensor([1, 2], name="elsewhere")
+    del c["elsewhere"]
+    with pytest.raises(KeyError) as caught:
+        tensor.numpy()
+    assert caught.value.reason == "TENSOR_NOT_FOUND"
+
+
+def test_closing_deletes_what_is_unnamed(server, c):
+    client = tensord.connect(server.target)
+    unnamed = client.tensor([1])
+    named = client.tensor([1], name="closing/1")
+    client.close()
+    client.close()
+    assert unnamed.id not in c
+    assert "closing/1" in c
+    del c["closing/1"]
+    for use in (named.numpy, unnamed.half, client.devices, client.list):
+        with pytest.raises(tensord.StateError, match="the client is closed"):
+            use()
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        client.tensor([1])
+    assert repr(client).endswith("(closed)>")
+    assert "closed" in repr(named)
+
+
+def test_a_client_in_a_with_block_is_closed(server):
+    with tensord.connect(server.target) as client:
+        assert client.tensor([1]).item() == 1
+    with pytest.raises(tensord.StateError, match="closed"):
+        client.list()
+
+
+def test_handles_keep_their_client_alive(server):
+    tensor = tensord.connect(server.target).tensor([4])
+    gc.collect()
+    assert tensor.item() == 4
+
+
+@pytest.mark.parametrize(
+    "ending", ["pass", "del t, n", "c.close()", "del c", "c = t.__class__"]
+)
+def test_the_interpreter_ends_quietly_and_cleans_up(
+    server, c, run_python, ending
+):
+    before = set(c.list())
+    script = (
+        "import sys, tensord\n"
+        "c = tensord.connect(sys.argv[1])\n"
+        "t = c.tensor([1.0, 2.0]); u = t.half()\n"
+        "n = c.tensor([1], name='exits')\n"
+        f"{ending}\n"
+    )
+    code, output, errors = run_python(script, server.target)
+    assert (code, output, errors) == (0, "", "")
+    assert set(c.list()) - before == {"exits"}
+    del c["exits"]
+
+
+def test_a_server_that_is_gone_does_not_disturb_the_end(start_server):
+    server = start_server()
+    script = (
+        "import sys, tensord\n"
+        "c = tensord.connect(sys.argv[1])\n"
+        "t = [c.tensor([i]) for i in range(20)]\n"
+        "print('made', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, server.target],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdout.readline() == b"made\n"
+    server.stop()
+    _, errors = child.communicate(timeout=30)
+    assert (child.returncode, errors) == (0, b"")
+
+
+def test_a_forked_child_leaves_the_parent_s_tensors_alone(
+    server, c, run_python
+):
+    script = (
+        "import gc, os, sys, tensord\n"
+        "c = tensord.connect(sys.argv[1])\n"
+        "t = c.tensor([1.0, 2.0])\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    try: t.numpy()\n"
+        "    except RuntimeError as error: print(error, flush=True)\n"
+        "    del t; gc.collect(); sys.exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "print(t.tolist())\n"
+    )
+    code, output, errors = run_python(script, server.target)
+    assert (code, errors) == (0, "")
+    assert output == "the client is closed\n[1.0, 2.0]\n"
+
+
+def test_handles_are_not_pickled_or_copied(c):
+    tensor = c.tensor([1])
+    for use in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot pickle a tensord.Remote"):
+            use(tensor)
+
+
+def test_nothing_is_made_without_a_client():
+    with pytest.raises(TypeError, match="made by a client"):
+        tensord.RemoteTensor()
+    with pytest.raises(TypeError, match="tensord.connect"):
+        tensord.Client()
+
+
+def test_ttl(c):
+    import datetime
+
+    tensor = c.tensor([1], name="ttl/1", ttl=0.15)
+    other = c.tensor([1], name="ttl/2", ttl=datetime.timedelta(days=1))
+    lasting = c.tensor([1], name="ttl/3")
+    expiry = {info.name: info.expire_time for info in c.infos()}
+    assert expiry["ttl/2"] - expiry["ttl/1"] == pytest.approx(86400, abs=5)
+    assert expiry["ttl/3"] is None
+    gone = threading.Event()
+    for _ in range(100):
+        if "ttl/1" not in c:
+            break
+        gone.wait(0.05)
+    assert "ttl/1" not in c
+    assert "ttl/2" in c
+    del tensor
+    other.delete()
+    lasting.delete()
+    with pytest.raises(ValueError, match=".") as caught:
+        c.tensor([1], ttl=-1)
+    assert caught.value.reason == "TTL_INVALID"
+
+
+def test_threads_share_a_client(c):
+    failures = []
+
+    def work(seed):
+        try:
+            for i in range(10):
+                values = np.full(1000, seed * 100 + i, np.int32)
+                tensor = c.from_numpy(values)
+                assert np.array_equal(tensor.double()[5:].numpy(), values[5:])
+        except BaseException as error:  # noqa: BLE001 - reported below
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

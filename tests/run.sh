@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs what tensord's tests need, builds a preset and runs every test. The last line is `N passed, N failed`.
+#
+# Usage: tests/run.sh [--preset release|debug|asan|tsan]
+#
+# With a sanitizer, the server and the C++ tests are instrumented; the Python tests run against that server, through a
+# client that is not.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source deploy/common.sh
+
+preset=release
+while (($#)); do
+  case "$1" in
+    --preset) preset=${2?--preset needs a name}; shift 2 ;;
+    *) echo "usage: tests/run.sh [--preset release|debug|asan|tsan]" >&2; exit 2 ;;
+  esac
+done
+
+mkdir -p build
+install_packages
+build_preset "$preset"
+install_venv deploy/requirements.txt
+install_venv tests/requirements.txt
+install_python_client
+
+export ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1:${ASAN_OPTIONS-}"
+export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS-}"
+suppressions=$PWD/build/$preset/tsan_suppressions.txt
+{
+  cat tests/tsan/suppressions.txt
+  ldd "build/$preset/bin/tensord" | grep -oE 'lib(absl|civetweb|gpr|grpc|protobuf|prometheus|upb)[^ /]*\.so' | sort -u |
+    sed 's/^/called_from_lib:/'
+} >"$suppressions"
+export TSAN_OPTIONS="suppressions=$suppressions:${TSAN_OPTIONS-}"
+export TENSORD_SERVER=$PWD/build/$preset/bin/tensord
+results=$PWD/build/$preset/results
+rm -rf "$results"
+mkdir -p "$results"
+
+status=0
+say "C++ tests"
+GTEST_OUTPUT=xml:$results/ ctest --test-dir "build/$preset" --output-on-failure --parallel 2 \
+  --no-tests=error --output-junit "$results/ctest.xml" || status=1
+say "Python tests"
+build/venv/bin/python -m pytest -q tests --junit-xml="$results/pytest.xml" || status=1
+
+say "result"
+build/venv/bin/python tests/summarize.py "$results" || status=1
+exit "$status"

@@ -1,0 +1,342 @@
+// The daemon as a process of its own.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/struct.pb.h"
+#include "google/protobuf/util/json_util.h"
+#include "grpcpp/client_context.h"
+#include "gtest/gtest.h"
+#include "tensord/v1/tensord.grpc.pb.h"
+#include "test_calls.h"
+
+namespace tensord {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// A run of the daemon. What is still running is killed in the end.
+class Daemon {
+ public:
+  explicit Daemon(const std::vector<std::string>& arguments,
+                  std::vector<std::string> environment = {}) {
+    std::vector<std::string> words = {TENSORD_BINARY};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    // What sanitizers are told has to reach the daemon too.
+    for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
+      const char* value = std::getenv(name);
+      if (value != nullptr) {
+        environment.push_back(std::string(name) + "=" + value);
+      }
+    }
+    std::array<int, 2> out{};
+    std::array<int, 2> err{};
+    EXPECT_EQ(pipe2(out.data(), O_CLOEXEC), 0);
+    EXPECT_EQ(pipe2(err.data(), O_CLOEXEC), 0);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, err[1], STDERR_FILENO);
+    EXPECT_EQ(posix_spawn(&pid_, TENSORD_BINARY, &actions, nullptr,
+                          Pointers(words).data(), Pointers(environment).data()),
+              0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(out[1]);
+    close(err[1]);
+    stdout_ = out[0];
+    stderr_ = err[0];
+  }
+
+  ~Daemon() {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    CloseOutput();
+  }
+
+  pid_t pid() const { return pid_; }
+
+  // The next line of the standard error stream, without its line break; empty
+  // at the end.
+  std::string NextLine() {
+    for (;;) {
+      const std::size_t end = pending_.find('\n');
+      if (end != pending_.npos) {
+        std::string line = pending_.substr(0, end);
+        pending_.erase(0, end + 1);
+        return line;
+      }
+      if (!ReadMore(stderr_, pending_)) return std::exchange(pending_, "");
+    }
+  }
+
+  // Lines up to and with `last`.
+  std::vector<std::string> LinesUntil(const std::string& last) {
+    std::vector<std::string> lines;
+    do {
+      lines.push_back(NextLine());
+    } while (lines.back() != last && !lines.back().empty());
+    return lines;
+  }
+
+  std::string AllOutput() {
+    std::string output;
+    while (ReadMore(stdout_, output)) {
+    }
+    return output;
+  }
+
+  void CloseOutput() {
+    if (stdout_ >= 0) close(std::exchange(stdout_, -1));
+    if (stderr_ >= 0) close(std::exchange(stderr_, -1));
+  }
+
+  void Signal(int signal) { kill(pid_, signal); }
+
+  // The exit code; nothing if a signal ended it or nothing did for long.
+  std::optional<int> ExitCode() {
+    const absl::Time end = absl::Now() + kPatience;
+    int status = 0;
+    while (waitpid(pid_, &status, WNOHANG) == 0) {
+      if (absl::Now() > end) return std::nullopt;
+      absl::SleepFor(absl::Milliseconds(2));
+    }
+    pid_ = -1;
+    if (!WIFEXITED(status)) return std::nullopt;
+    return WEXITSTATUS(status);
+  }
+
+ private:
+  static std::vector<char*> Pointers(std::vector<std::string>& words) {
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    return pointers;
+  }
+
+  // False at the end, or if nothing comes for long.
+  static bool ReadMore(int fd, std::string& text) {
+    pollfd ready{.fd = fd, .events = POLLIN, .revents = 0};
+    if (poll(&ready, 1,
+             static_cast<int>(absl::ToInt64Milliseconds(kPatience))) <= 0) {
+      return false;
+    }
+    std::array<char, 4096> piece{};
+    const ssize_t size = read(fd, piece.data(), piece.size());
+    if (size <= 0) return false;
+    text.append(piece.data(), static_cast<std::size_t>(size));
+    return true;
+  }
+
+  pid_t pid_ = -1;
+  int stdout_ = -1;
+  int stderr_ = -1;
+  std::string pending_;
+};
+
+const std::vector<std::string> kQuiet = {"--listen=127.0.0.1:0",
+                                         "--memory_limit=64MiB"};
+
+std::vector<std::string> With(std::vector<std::string> more) {
+  more.insert(more.begin(), kQuiet.begin(), kQuiet.end());
+  return more;
+}
+
+// The address in a line "event on address".
+std::string AddressIn(const std::string& line, const std::string& event) {
+  const std::string start = event + " on ";
+  EXPECT_THAT(line, StartsWith(start));
+  return line.substr(std::min(start.size(), line.size()));
+}
+
+TEST(MainTest, SaysWhereItServesUntilItIsToldToStop) {
+  Daemon daemon(With({"--listen=localhost:0"}));
+  const std::string first = AddressIn(daemon.NextLine(), "listening");
+  const std::string second = AddressIn(daemon.NextLine(), "listening");
+  const std::string metrics = AddressIn(daemon.NextLine(), "metrics");
+  EXPECT_EQ(daemon.NextLine(), "ready");
+  EXPECT_EQ(Health(Connect(first), ""), kServing);
+  EXPECT_EQ(Health(Connect(second), ""), kServing);
+  EXPECT_THAT(HttpGet(metrics, "/metrics").value_or(""),
+              HasSubstr("tensord_memory_limit_bytes 67108864"));
+  daemon.Signal(SIGTERM);
+  EXPECT_EQ(daemon.ExitCode(), 0);
+  const std::vector<std::string> lines = daemon.LinesUntil("stopped");
+  EXPECT_EQ(lines.back(), "stopped");
+  EXPECT_EQ(lines.size(), 4u) << "two calls, draining, stopped";
+  EXPECT_THAT(lines[0], StartsWith("call method=/grpc.health.v1.Health/Check "
+                                   "code=OK peer=ipv"));
+}
+
+TEST(MainTest, StopsForAnInterruptToo) {
+  Daemon daemon(kQuiet);
+  daemon.LinesUntil("ready");
+  daemon.Signal(SIGINT);
+  EXPECT_EQ(daemon.ExitCode(), 0);
+}
+
+TEST(MainTest, EveryLineIsAnObjectInJson) {
+  Daemon daemon(With({"--log_format=json"}));
+  std::vector<std::string> events;
+  const auto next = [&] {
+    google::protobuf::Struct object;
+    const std::string line = daemon.NextLine();
+    EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(line, &object).ok())
+        << line;
+    events.push_back(object.fields().contains("event")
+                         ? object.fields().at("event").string_value()
+                         : "");
+    return object;
+  };
+  const auto listening = next();
+  next();
+  next();
+  const std::string address = listening.fields().at("address").string_value();
+  EXPECT_EQ(CallUnary(Connect(address), "/x\"y.Z/\\n", "").error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(next().fields().at("code").string_value(), "Unimplemented");
+  daemon.Signal(SIGTERM);
+  next();
+  next();
+  EXPECT_THAT(events, ::testing::ElementsAre("listening", "metrics", "ready",
+                                             "call", "draining", "stopped"));
+  EXPECT_EQ(daemon.ExitCode(), 0);
+}
+
+TEST(MainTest, TakesOptionsFromTheEnvironment) {
+  Daemon daemon({}, {"TENSORD_LISTEN=127.0.0.1:0", "TENSORD_ACCESS_LOG=false",
+                     "TENSORD_METRICS_LISTEN=none"});
+  const std::string address = AddressIn(daemon.NextLine(), "listening");
+  EXPECT_EQ(daemon.NextLine(), "ready");
+  EXPECT_EQ(Health(Connect(address), ""), kServing);
+  daemon.Signal(SIGTERM);
+  EXPECT_EQ(daemon.NextLine(), "draining");
+  EXPECT_EQ(daemon.ExitCode(), 0);
+}
+
+TEST(MainTest, ExplainsBadOptions) {
+  for (const auto& [argument, word] :
+       std::vector<std::pair<std::string, std::string>>{
+           {"--bogus", "--bogus"},
+           {"--memory_limit=lots", "lots"},
+           {"--listen=0.0.0.0:0", "--insecure"},
+           {"--max_tensor_bytes=65MiB", "68157440"},
+           {"--tls_cert=/missing", "key"}}) {
+    Daemon daemon(With({argument}));
+    const std::string line = daemon.NextLine();
+    EXPECT_THAT(line, StartsWith("tensord: "));
+    EXPECT_THAT(line, HasSubstr(word));
+    EXPECT_EQ(daemon.ExitCode(), 2) << argument;
+  }
+}
+
+TEST(MainTest, ExplainsATakenPort) {
+  Daemon first(kQuiet);
+  const std::string address = AddressIn(first.NextLine(), "listening");
+  Daemon second({"--listen=" + address, "--metrics_listen=none"});
+  std::string last;
+  for (std::string line = second.NextLine(); !line.empty();
+       line = second.NextLine()) {
+    last = line;
+  }
+  EXPECT_THAT(last, StartsWith("tensord: can not listen on " + address));
+  EXPECT_EQ(second.ExitCode(), 1);
+}
+
+TEST(MainTest, PrintsHelpAndVersion) {
+  Daemon help({"--help"});
+  EXPECT_THAT(help.AllOutput(), HasSubstr("TENSORD_LISTEN"));
+  EXPECT_EQ(help.ExitCode(), 0);
+  Daemon version({"--version"});
+  EXPECT_THAT(version.AllOutput(),
+              ::testing::MatchesRegex("tensord [0-9.]+\n"));
+  EXPECT_EQ(version.ExitCode(), 0);
+}
+
+// A ConvertArray stream that has begun and waits for its array.
+class HeldCall {
+ public:
+  explicit HeldCall(const std::string& address)
+      : stub_(v1::TensorService::NewStub(Connect(address))) {
+    context_.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+    stream_ = stub_->ConvertArray(&context_);
+    v1::ConvertArrayRequest request;
+    v1::ArrayDeclaration& array =
+        *request.mutable_declaration()->mutable_array();
+    array.mutable_raw()->set_dtype(v1::DTYPE_UINT8);
+    array.mutable_raw()->add_shape(4);
+    array.set_total_bytes(4);
+    stream_->Write(request);
+    v1::ConvertArrayResponse header;
+    EXPECT_TRUE(stream_->Read(&header));
+  }
+  ~HeldCall() { context_.TryCancel(); }
+
+  grpc::Status Finish() {
+    v1::ConvertArrayRequest request;
+    request.mutable_chunk()->set_data("abcd");
+    request.set_finish(true);
+    stream_->Write(request);
+    stream_->WritesDone();
+    v1::ConvertArrayResponse response;
+    while (stream_->Read(&response)) {
+    }
+    return stream_->Finish();
+  }
+
+ private:
+  std::unique_ptr<v1::TensorService::Stub> stub_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::ConvertArrayRequest,
+                                           v1::ConvertArrayResponse>>
+      stream_;
+};
+
+TEST(MainTest, LetsCallsFinishWhenItIsToldToStop) {
+  Daemon daemon(kQuiet);
+  const std::string address = AddressIn(daemon.NextLine(), "listening");
+  HeldCall call(address);
+  daemon.Signal(SIGTERM);
+  daemon.LinesUntil("draining");
+  EXPECT_TRUE(call.Finish().ok());
+  EXPECT_EQ(daemon.ExitCode(), 0);
+}
+
+TEST(MainTest, ASecondSignalEndsItAtOnce) {
+  Daemon daemon(With({"--drain_seconds=3600"}));
+  const std::string address = AddressIn(daemon.NextLine(), "listening");
+  const HeldCall call(address);
+  daemon.Signal(SIGTERM);
+  daemon.LinesUntil("draining");
+  daemon.Signal(SIGTERM);
+  EXPECT_EQ(daemon.ExitCode(), 128 + SIGTERM);
+}
+
+TEST(MainTest, OutlivesTheReaderOfItsLog) {
+  Daemon daemon(kQuiet);
+  const std::string address = AddressIn(daemon.NextLine(), "listening");
+  daemon.LinesUntil("ready");
+  daemon.CloseOutput();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Health(Connect(address), ""), kServing);
+  }
+  daemon.Signal(SIGTERM);
+  EXPECT_EQ(daemon.ExitCode(), 0);
+}
+
+}  // namespace
+}  // namespace tensord

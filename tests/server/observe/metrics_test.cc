@@ -1,0 +1,254 @@
+#include "server/observe/metrics.h"
+
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "core/device/cpu_backend.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/observe/code_name.h"
+
+namespace tensord {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kGetTensor[] = "/tensord.v1.TensorService/GetTensor";
+constexpr std::int64_t kLimit = 1 << 20;
+
+class MetricsTest : public ::testing::Test {
+ protected:
+  MetricsTest() {
+    devices_.Add(NewCpuBackend({.max_pooled_bytes = 0}));
+    metrics_ = std::make_unique<Metrics>(GaugeSources{.devices = &devices_,
+                                                      .store = &store_,
+                                                      .quota = &quota_,
+                                                      .calls = &inflight_,
+                                                      .version = "1.2.3"});
+  }
+
+  // The value of a series; nothing if it is not there.
+  std::optional<double> Value(const std::string& series) const {
+    const std::string text = metrics_->Text();
+    for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+      if (!absl::StartsWith(line, series + " ")) continue;
+      double value = 0;
+      EXPECT_TRUE(absl::SimpleAtod(line.substr(series.size() + 1), &value));
+      return value;
+    }
+    return std::nullopt;
+  }
+
+  std::size_t SeriesCount() const {
+    return std::vector<std::string>(absl::StrSplit(metrics_->Text(), '\n'))
+        .size();
+  }
+
+  // As if a service did it: the memory counts against the quota.
+  std::shared_ptr<Buffer> NewBuffer(std::size_t size_bytes) {
+    struct Owner {
+      std::shared_ptr<void> charge;
+      std::shared_ptr<Buffer> buffer;
+    };
+    auto owner = std::make_shared<Owner>();
+    owner->charge =
+        quota_.Reserve(static_cast<std::int64_t>(size_bytes)).value();
+    owner->buffer = devices_.backends()[0]->Allocate(size_bytes).value();
+    return std::make_shared<Buffer>(kCpuDevice, owner->buffer->data(),
+                                    size_bytes, owner);
+  }
+
+  void Store(const std::string& id, std::shared_ptr<const Buffer> buffer) {
+    const auto count = static_cast<std::int64_t>(buffer->size_bytes());
+    std::move(store_.ClaimId(id))
+        .value()
+        .Commit(
+            Tensor(DType::kUInt8, Layout{{count}, {1}, 0}, std::move(buffer)),
+            std::nullopt);
+  }
+
+  DeviceRegistry devices_{false};
+  TensorStore store_;
+  Quota quota_{kLimit};
+  InflightCalls inflight_;
+  std::unique_ptr<Metrics> metrics_;
+};
+
+std::string CallLabels(const std::string& code) {
+  return absl::StrCat(
+      code.empty() ? "{" : absl::StrCat("{grpc_code=\"", code, "\","),
+      "grpc_method=\"GetTensor\",grpc_service=\"tensord.v1.TensorService\","
+      "grpc_type=\"unary\"}");
+}
+
+TEST_F(MetricsTest, CountsCallsAsGoDoes) {
+  ASSERT_EQ(kCodeNames.size(), 17u);
+  for (int code = 0; code < 17; ++code) {
+    for (int i = 0; i <= code; ++i) {
+      metrics_->CallStarted({.method = kGetTensor});
+      metrics_->CallFinished({.method = kGetTensor,
+                              .peer = "unix:",
+                              .code = static_cast<grpc::StatusCode>(code),
+                              .duration = absl::Milliseconds(4)});
+    }
+  }
+  EXPECT_EQ(Value("grpc_server_started_total" + CallLabels("")), 153);
+  for (std::size_t code = 0; code < kCodeNames.size(); ++code) {
+    EXPECT_EQ(Value("grpc_server_handled_total" +
+                    CallLabels(std::string(kCodeNames[code]))),
+              code + 1);
+  }
+  EXPECT_EQ(Value("grpc_server_handling_seconds_count" + CallLabels("")), 153);
+  EXPECT_NEAR(*Value("grpc_server_handling_seconds_sum" + CallLabels("")),
+              153 * 0.004, 1e-9);
+}
+
+TEST_F(MetricsTest, KnowsTheTypesOfMethods) {
+  const std::string text = metrics_->Text();
+  for (const char* labels :
+       {"grpc_method=\"UploadTensor\",grpc_service=\"tensord.v1.TensorService\""
+        ",grpc_type=\"client_stream\"",
+        "grpc_method=\"DownloadTensor\","
+        "grpc_service=\"tensord.v1.TensorService\","
+        "grpc_type=\"server_stream\"",
+        "grpc_method=\"ConvertArray\",grpc_service=\"tensord.v1.TensorService\""
+        ",grpc_type=\"bidi_stream\"",
+        "grpc_method=\"Check\",grpc_service=\"grpc.health.v1.Health\","
+        "grpc_type=\"unary\""}) {
+    EXPECT_THAT(text, HasSubstr(labels));
+  }
+}
+
+TEST_F(MetricsTest, CodesThatAreNoneAreUnknown) {
+  metrics_->CallFinished({.method = kGetTensor,
+                          .peer = "",
+                          .code = static_cast<grpc::StatusCode>(4711),
+                          .duration = absl::ZeroDuration()});
+  EXPECT_EQ(Value("grpc_server_handled_total" + CallLabels("Unknown")), 1);
+}
+
+TEST_F(MetricsTest, MadeUpMethodsAndReasonsMakeNoSeries) {
+  const auto make_up = [&](int i) {
+    const std::string method = absl::StrCat("/a.B", i, "/C\"\n");
+    metrics_->CallStarted({.method = method});
+    metrics_->CallFinished({.method = method,
+                            .peer = "",
+                            .code = grpc::StatusCode::UNIMPLEMENTED,
+                            .duration = absl::ZeroDuration()});
+    metrics_->Refused(absl::StrCat("bad reason ", i));
+  };
+  make_up(0);
+  const std::size_t before = SeriesCount();
+  for (int i = 1; i < 1000; ++i) make_up(i);
+  EXPECT_EQ(SeriesCount(), before);
+  EXPECT_EQ(Value("grpc_server_handled_total{grpc_code=\"Unimplemented\","
+                  "grpc_method=\"other\",grpc_service=\"other\","
+                  "grpc_type=\"unknown\"}"),
+            1000);
+  EXPECT_EQ(Value("tensord_rejected_total{reason=\"other\"}"), 1000);
+}
+
+TEST_F(MetricsTest, ReasonsAreBounded) {
+  for (int i = 0; i < 1000; ++i) metrics_->Refused(absl::StrCat("REASON_", i));
+  EXPECT_EQ(Value("tensord_rejected_total{reason=\"REASON_0\"}"), 1);
+  EXPECT_EQ(Value("tensord_rejected_total{reason=\"REASON_999\"}"),
+            std::nullopt);
+  EXPECT_GT(*Value("tensord_rejected_total{reason=\"other\"}"), 800);
+  metrics_->Refused("REASON_0");
+  EXPECT_EQ(Value("tensord_rejected_total{reason=\"REASON_0\"}"), 2);
+}
+
+TEST_F(MetricsTest, CountsWhatTheServiceTells) {
+  metrics_->ArrayBytesReceived(3);
+  metrics_->ArrayBytesReceived(std::int64_t{1} << 40);
+  metrics_->ArrayBytesSent(5);
+  metrics_->Converted(DType::kFloat32, DType::kBFloat16, kCpuDevice,
+                      absl::Milliseconds(2));
+  metrics_->Converted(DType::kFloat32, DType::kBFloat16, kCpuDevice,
+                      absl::Seconds(2));
+  EXPECT_EQ(Value("tensord_upload_bytes_total"), 1099511627779.0);
+  EXPECT_EQ(Value("tensord_download_bytes_total"), 5);
+  const std::string labels =
+      "{device=\"cpu\",from=\"float32\",to=\"bfloat16\"}";
+  EXPECT_EQ(Value("tensord_conversion_seconds_count" + labels), 2);
+  EXPECT_NEAR(*Value("tensord_conversion_seconds_sum" + labels), 2.002, 1e-9);
+}
+
+TEST_F(MetricsTest, LooksAtTheStore) {
+  EXPECT_EQ(Value("tensord_tensors{device=\"cpu\"}"), 0);
+  EXPECT_EQ(Value("tensord_memory_limit_bytes"), kLimit);
+  const auto shared = NewBuffer(1000);
+  Store("a", shared);
+  Store("b", shared);
+  Store("c", NewBuffer(500));
+  const auto upload = quota_.Reserve(300).value();
+  EXPECT_EQ(Value("tensord_tensors{device=\"cpu\"}"), 3);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"stored\"}"),
+            1500);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"reserved\"}"),
+            300);
+  ASSERT_TRUE(store_.Delete("a", "").ok());
+  ASSERT_TRUE(store_.Delete("b", "").ok());
+  EXPECT_EQ(Value("tensord_tensors{device=\"cpu\"}"), 1);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"stored\"}"), 500);
+  // `shared` is still held here, as by a call that reads it.
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"reserved\"}"),
+            1300);
+}
+
+TEST_F(MetricsTest, SeesEveryPageOfTheStore) {
+  const auto shared = NewBuffer(1);
+  for (int i = 0; i < 2500; ++i) Store(absl::StrCat("t", i), shared);
+  EXPECT_EQ(Value("tensord_tensors{device=\"cpu\"}"), 2500);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"stored\"}"), 1);
+}
+
+TEST_F(MetricsTest, LooksAtCallsAndVersion) {
+  inflight_.Enter(/*is_probe=*/false);
+  inflight_.Enter(/*is_probe=*/true);
+  EXPECT_EQ(Value("tensord_inflight_rpcs"), 2);
+  inflight_.Leave(/*is_probe=*/true);
+  EXPECT_EQ(Value("tensord_inflight_rpcs"), 1);
+  EXPECT_EQ(Value("tensord_build_info{version=\"1.2.3\",cuda=\"false\"}"), 1);
+}
+
+TEST_F(MetricsTest, CountsFromManyThreads) {
+  constexpr int kThreads = 4;
+  constexpr int kCalls = 500;
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < kCalls; ++i) {
+          metrics_->CallStarted({.method = kGetTensor});
+          metrics_->CallFinished({.method = kGetTensor,
+                                  .peer = "",
+                                  .code = grpc::StatusCode::ABORTED,
+                                  .duration = absl::Seconds(1)});
+          metrics_->Refused("ETAG_MISMATCH");
+          metrics_->Converted(DType::kInt8, DType::kInt16, kCpuDevice,
+                              absl::ZeroDuration());
+          if (i % 100 == 0) {
+            EXPECT_THAT(metrics_->Text(), Not(""));
+          }
+        }
+      });
+    }
+  }
+  EXPECT_EQ(Value("grpc_server_handled_total" + CallLabels("Aborted")),
+            kThreads * kCalls);
+  EXPECT_EQ(Value("tensord_rejected_total{reason=\"ETAG_MISMATCH\"}"),
+            kThreads * kCalls);
+}
+
+}  // namespace
+}  // namespace tensord

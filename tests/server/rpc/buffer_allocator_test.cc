@@ -1,0 +1,93 @@
+#include "server/rpc/buffer_allocator.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <utility>
+
+#include "core/error.h"
+#include "tests/server/rpc/service_fixture.h"
+
+namespace tensord {
+namespace {
+
+// A CPU that has no memory to give.
+class BrokenBackend final : public DeviceBackend {
+ public:
+  Device device() const override { return kCpuDevice; }
+  std::string description() const override { return "broken"; }
+  absl::StatusOr<std::shared_ptr<Buffer>> Allocate(std::size_t) override {
+    return MakeError(absl::StatusCode::kResourceExhausted,
+                     reason::kMemoryExhausted, "none");
+  }
+  std::unique_ptr<BufferWriter> NewWriter(std::shared_ptr<Buffer>,
+                                          const CastStream::Options&) override {
+    return nullptr;
+  }
+  absl::Status ReadToHost(const BufferView&, std::int64_t, std::int64_t, DType,
+                          ByteOrder, Overflow, std::byte*,
+                          CastFailures*) override {
+    return absl::OkStatus();
+  }
+  absl::Status Cast(const BufferView&, DType, Overflow, Buffer&,
+                    CastFailures*) override {
+    return absl::OkStatus();
+  }
+  const std::byte* HostAddress(const Buffer&) const override { return nullptr; }
+};
+
+TEST(BufferAllocatorTest, ChargesUntilTheLastPointerGoes) {
+  TestContext test;
+  BufferAllocator allocator(test.devices, test.quota, 1000);
+  auto buffer = allocator.Allocate(kCpuDevice, 600);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_EQ((*buffer)->size_bytes(), 600U);
+  std::shared_ptr<const Buffer> other = *buffer;
+  buffer->reset();
+  EXPECT_EQ(test.quota.used_bytes(), 600);
+  EXPECT_EQ(allocator.used_bytes(kCpuDevice), 600);
+  other.reset();
+  EXPECT_EQ(test.quota.used_bytes(), 0);
+  EXPECT_EQ(allocator.used_bytes(kCpuDevice), 0);
+}
+
+TEST(BufferAllocatorTest, BuffersOutliveIt) {
+  TestContext test;
+  auto allocator =
+      std::make_unique<BufferAllocator>(test.devices, test.quota, 1000);
+  auto buffer = allocator->Allocate(kCpuDevice, 64);
+  allocator.reset();
+  EXPECT_EQ(test.quota.used_bytes(), 64);
+  buffer->reset();
+  EXPECT_EQ(test.quota.used_bytes(), 0);
+}
+
+TEST(BufferAllocatorTest, RefusesWhatIsTooMuch) {
+  TestContext test;
+  BufferAllocator allocator(test.devices, test.quota,
+                            TestContext::kQuotaBytes + 1);
+  EXPECT_EQ(GetErrorReason(
+                allocator.Allocate(kCpuDevice, TestContext::kQuotaBytes + 2)
+                    .status()),
+            reason::kTensorTooLarge);
+  EXPECT_EQ(GetErrorReason(
+                allocator.Allocate(kCpuDevice, TestContext::kQuotaBytes + 1)
+                    .status()),
+            reason::kMemoryExhausted);
+  EXPECT_EQ(
+      GetErrorReason(allocator.Allocate({DeviceType::kCuda, 0}, 1).status()),
+      reason::kCudaNotBuilt);
+  EXPECT_EQ(test.quota.used_bytes(), 0);
+}
+
+TEST(BufferAllocatorTest, GivesBackWhatADeviceCouldNotUse) {
+  DeviceRegistry devices(false);
+  devices.Add(std::make_unique<BrokenBackend>());
+  Quota quota(1000);
+  BufferAllocator allocator(devices, quota, 1000);
+  EXPECT_FALSE(allocator.Allocate(kCpuDevice, 100).ok());
+  EXPECT_EQ(quota.used_bytes(), 0);
+}
+
+}  // namespace
+}  // namespace tensord
