@@ -1,0 +1,55 @@
+# Functions that deploy/run.sh and tests/run.sh share. Sourced, with the root of the tree as the working directory.
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Debian's packages of deploy/packages.txt, if any is missing.
+install_packages() {
+  local missing=() package
+  while read -r package; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
+  done < <(grep -v '^#' deploy/packages.txt)
+  if ((${#missing[@]} == 0)); then return; fi
+  say "installing ${missing[*]}"
+  local as_root=()
+  if ((EUID != 0)); then as_root=(sudo); fi
+  "${as_root[@]}" apt-get update -q
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+# The tree of a CMake preset, under build/.
+build_preset() {
+  local preset=$1
+  say "building preset $preset"
+  # Objects are the same whatever the build folder is called, so that one build feeds the next.
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+  cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 || { cat "build/$preset.configure.log"; return 1; }
+  cmake --build --preset "$preset"
+}
+
+# build/venv with the packages of a requirements file; nothing to do if that was done before.
+install_venv() {
+  local requirements=$1 stamp
+  stamp=build/venv/.$(basename "$requirements").stamp
+  if [[ ! -x build/venv/bin/python ]]; then
+    say "making build/venv"
+    /usr/bin/python3 -m venv build/venv
+  fi
+  if ! cmp -s "$requirements" "$stamp"; then
+    say "installing $requirements into build/venv"
+    build/venv/bin/python -m pip install -q --disable-pip-version-check -r "$requirements"
+    cp "$requirements" "$stamp"
+  fi
+}
+
+# The Python package `tensord` in build/venv, when a source of it is newer than what is installed.
+install_python_client() {
+  local stamp=build/venv/.tensord.stamp
+  if [[ -e $stamp && -z $(find CMakeLists.txt client core proto deploy/cmake -newer "$stamp" -type f -print -quit) ]]; then
+    return
+  fi
+  say "building the Python client"
+  touch "$stamp.new"
+  CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 build/venv/bin/python -m pip install -q --disable-pip-version-check \
+    --no-build-isolation --no-deps --force-reinstall --config-settings=build-dir="$PWD/build/python" ./client/python
+  mv "$stamp.new" "$stamp"
+}
