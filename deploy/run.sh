@@ -21,19 +21,18 @@ install_venv deploy/requirements.txt
 install_python_client
 
 if $demo; then listen=${TENSORD_LISTEN-127.0.0.1:0}; else listen=${TENSORD_LISTEN-127.0.0.1:50051}; fi
-say "starting the server"
-log=$(mktemp)
-build/release/bin/tensord --listen "$listen" > >(tee "$log" >&2) 2>&1 &
+say "starting the server; its log is build/server.log"
+log=build/server.log
+build/release/bin/tensord --listen "$listen" 2>"$log" &
 server=$!
 stop_server() {
   kill -TERM "$server" 2>/dev/null || true
   wait "$server" || true
-  rm -f "$log"
 }
 trap stop_server EXIT
 trap 'exit 130' INT TERM
 until grep -q '^ready' "$log"; do
-  kill -0 "$server" 2>/dev/null || { echo "the server did not start" >&2; exit 1; }
+  kill -0 "$server" 2>/dev/null || { cat "$log" >&2; exit 1; }
   sleep 0.05
 done
 address=$(sed -n 's/^listening on //p' "$log" | head -n 1)
@@ -44,7 +43,6 @@ if $demo; then
   trap - EXIT
   kill -TERM "$server"
   wait "$server"
-  rm -f "$log"
   exit 0
 fi
 say "serving on $address; interrupt to stop"
