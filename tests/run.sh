@@ -25,6 +25,7 @@ install_venv tests/requirements.txt
 install_python_client
 
 export ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1:${ASAN_OPTIONS-}"
+export LSAN_OPTIONS="suppressions=$PWD/tests/asan/leaks.txt:print_suppressions=0:${LSAN_OPTIONS-}"
 export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS-}"
 suppressions=$PWD/build/$preset/tsan_suppressions.txt
 {

@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
@@ -12,21 +11,15 @@
 namespace tensord {
 namespace {
 
-// What a message repeats of a client's text.
-std::string Shown(std::string_view text) {
-  constexpr std::size_t kMaxShown = 64;
-  return absl::CHexEscape(std::string(text.substr(0, kMaxShown)));
-}
-
 absl::Status InvalidDeviceString(std::string_view text) {
   return InvalidArgument(
       reason::kDeviceInvalid,
-      absl::StrCat("Invalid device string: '", Shown(text), "'"));
+      absl::StrCat("Invalid device string: ", QuoteForMessage(text)));
 }
 
 bool IsTypeName(std::string_view text) {
   for (const char c : text) {
-    if (!absl::ascii_isalnum(c) && c != '_') return false;
+    if (!absl::ascii_isalpha(c) && c != '_') return false;
   }
   return !text.empty();
 }
@@ -73,14 +66,14 @@ absl::StatusOr<Device> ParseDevice(std::string_view text) {
         reason::kDeviceInvalid,
         absl::StrCat("Expected one of cpu, cuda device type at start of device "
                      "string: ",
-                     Shown(name)));
+                     std::string(name.substr(0, 48))));
   }
   Device device{*type, 0};
   if (!absl::SimpleAtoi(std::string(index), &device.index)) {
     return InvalidArgument(
         reason::kDeviceInvalid,
-        absl::StrCat("Could not parse device index '", Shown(index),
-                     "' in device string '", Shown(text), "'"));
+        absl::StrCat("Could not parse device index ", QuoteForMessage(index),
+                     " in device string ", QuoteForMessage(text)));
   }
   // There is one CPU device, however many processors it has.
   if (*type == DeviceType::kCpu && device.index != 0) {

@@ -4,8 +4,8 @@
 #include <random>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 
@@ -13,15 +13,6 @@ namespace tensord {
 namespace {
 
 constexpr std::size_t kMaxIdBytes = 255;
-
-// What a message repeats of a client's text.
-std::string Quoted(std::string_view text) {
-  constexpr std::size_t kMaxShown = 64;
-  const bool cut = text.size() > kMaxShown;
-  return absl::StrCat("'",
-                      absl::CHexEscape(std::string(text.substr(0, kMaxShown))),
-                      cut ? "...'" : "'");
-}
 
 bool IsIdCharacter(char c) {
   constexpr std::string_view kPunctuation = "._-~:/";
@@ -32,7 +23,8 @@ bool IsIdCharacter(char c) {
 absl::Status BadId(std::string_view id, std::string_view problem) {
   return InvalidArgument(
       reason::kNameInvalid,
-      absl::StrCat("invalid tensor id ", Quoted(id), ": ", std::string(problem),
+      absl::StrCat("invalid tensor id ", QuoteForMessage(id), ": ",
+                   std::string(problem),
                    "; an id is 1 to 255 characters out of A-Z a-z 0-9 . _ - ~ "
                    ": and /, where no segment between slashes is empty, '.' "
                    "or '..'"));
@@ -52,16 +44,16 @@ std::uint64_t Scramble(std::uint64_t value) {
 
 absl::Status NotFound(std::string_view id) {
   return MakeError(absl::StatusCode::kNotFound, reason::kTensorNotFound,
-                   absl::StrCat("there is no tensor ", Quoted(id)));
+                   absl::StrCat("there is no tensor ", QuoteForMessage(id)));
 }
 
 // Whether `etag`, if not empty, is the current one.
 absl::Status CheckEtag(const StoredTensor& stored, std::string_view etag) {
   if (etag.empty() || etag == stored.etag) return absl::OkStatus();
-  return MakeError(
-      absl::StatusCode::kAborted, reason::kEtagMismatch,
-      absl::StrCat("tensor ", Quoted(stored.id), " has changed: its etag is ",
-                   stored.etag, ", not ", Quoted(etag)));
+  return MakeError(absl::StatusCode::kAborted, reason::kEtagMismatch,
+                   absl::StrCat("tensor ", QuoteForMessage(stored.id),
+                                " has changed: its etag is ", stored.etag,
+                                ", not ", QuoteForMessage(etag)));
 }
 
 bool IsExpired(const StoredTensor& stored, absl::Time now) {
@@ -81,15 +73,16 @@ absl::Status CheckTensorId(std::string_view id) {
   }
   for (const char c : id) {
     if (!IsIdCharacter(c)) {
-      return BadId(
-          id, absl::StrCat("it contains ", Quoted(std::string_view(&c, 1))));
+      return BadId(id, absl::StrCat("it contains ",
+                                    QuoteForMessage(std::string_view(&c, 1))));
     }
   }
   for (std::size_t begin = 0; begin <= id.size();) {
     const std::size_t end = std::min(id.find('/', begin), id.size());
     const std::string_view segment = id.substr(begin, end - begin);
     if (segment.empty() || segment == "." || segment == "..") {
-      return BadId(id, absl::StrCat("it has the segment ", Quoted(segment)));
+      return BadId(
+          id, absl::StrCat("it has the segment ", QuoteForMessage(segment)));
     }
     begin = end + 1;
   }
@@ -141,14 +134,14 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id) {
   if (it != tensors_.end()) {
     if (!IsExpired(*it->second, now)) {
       return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
-                       absl::StrCat("there is a tensor ", Quoted(id)));
+                       absl::StrCat("there is a tensor ", QuoteForMessage(id)));
     }
     dropped.push_back(Unlink(it));
   }
   if (!claims_.insert(claimed).second) {
-    return MakeError(
-        absl::StatusCode::kAborted, reason::kUploadConflict,
-        absl::StrCat("another call is about to make the tensor ", Quoted(id)));
+    return MakeError(absl::StatusCode::kAborted, reason::kUploadConflict,
+                     absl::StrCat("another call is about to make the tensor ",
+                                  QuoteForMessage(id)));
   }
   return Claim(this, std::move(claimed));
 }
@@ -164,6 +157,8 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
     std::string_view id, std::string_view etag, const Changes& changes) {
   const absl::Time now = clock_();
   Dropped dropped;
+  // The old tensor has a place before the new one takes its own.
+  dropped.reserve(1);
   MutexLock lock(mutex_);
   const auto current = GetLocked(id, now);
   if (!current.ok()) return current.status();
@@ -180,8 +175,7 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
   }
   changed->update_time = now;
   changed->etag = NewEtag();
-  dropped.push_back(Unlink(tensors_.find(id)));
-  Link(changed);
+  dropped.push_back(Replace(tensors_.find(id), changed));
   return changed;
 }
 
@@ -244,11 +238,25 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::GetLocked(
 }
 
 void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
+  const auto position = tensors_.emplace(stored->id, stored).first;
+  absl::Cleanup undo = [&] { tensors_.erase(position); };
   if (stored->expire_time != absl::InfiniteFuture()) {
     lifetimes_.emplace(stored->expire_time, stored->id);
   }
-  std::string id = stored->id;
-  tensors_.emplace(std::move(id), std::move(stored));
+  std::move(undo).Cancel();
+}
+
+std::shared_ptr<const StoredTensor> TensorStore::Replace(
+    TensorMap::iterator position, std::shared_ptr<const StoredTensor> stored) {
+  const std::pair before(position->second->expire_time, stored->id);
+  if (stored->expire_time != before.first) {
+    if (stored->expire_time != absl::InfiniteFuture()) {
+      lifetimes_.emplace(stored->expire_time, stored->id);
+    }
+    lifetimes_.erase(before);
+  }
+  std::swap(position->second, stored);
+  return stored;
 }
 
 std::shared_ptr<const StoredTensor> TensorStore::Unlink(

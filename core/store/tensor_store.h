@@ -114,8 +114,13 @@ class TensorStore {
   absl::StatusOr<std::shared_ptr<const StoredTensor>> GetLocked(
       std::string_view id, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Link and Replace leave everything as it was if memory runs out.
   // REQUIRES: nothing is stored under that id.
   void Link(std::shared_ptr<const StoredTensor> stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Puts `stored`, of the same id, in the place of what is returned.
+  std::shared_ptr<const StoredTensor> Replace(
+      TensorMap::iterator position, std::shared_ptr<const StoredTensor> stored)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const StoredTensor> Unlink(TensorMap::iterator position)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

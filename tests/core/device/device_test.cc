@@ -39,9 +39,10 @@ TEST(DeviceTest, ParsesWhatItPrints) {
 
 TEST(DeviceTest, RefusesMalformedTextAsPyTorchDoes) {
   for (const std::string text :
-       {"cuda:-1", "cuda:x", "cuda:", "cuda:01", "cuda:00", "cuda:+1",
+       {"cuda:-1", "cuda:x",  "cuda:", "cuda:01", "cuda:00",  "cuda:+1",
         "cuda: 1", "cuda:1 ", " cuda", "cuda :0", "cuda:1:2", "cuda:0x1",
-        "cuda,0", ":", ":0", "cpu:-1", "cpu:00", "cuda:1.0"}) {
+        "cuda,0",  ":",       ":0",    "cpu:-1",  "cpu:00",   "cuda:1.0",
+        "float32", "cuda0",   "cuda_0"}) {
     ExpectRefused(text, "Invalid device string: '" + text + "'");
   }
   ExpectRefused("", "Device string must not be empty");
@@ -49,7 +50,7 @@ TEST(DeviceTest, RefusesMalformedTextAsPyTorchDoes) {
 
 TEST(DeviceTest, RefusesOtherKindsOfDevices) {
   for (const std::string text :
-       {"gpu", "CPU", "Cuda", "cud", "cpuu", "mps", "xpu", "cuda_0"}) {
+       {"gpu", "CPU", "Cuda", "cud", "cpuu", "mps", "xpu", "cuda_"}) {
     const std::string message =
         "Expected one of cpu, cuda device type at start of device string: " +
         text;

@@ -131,7 +131,7 @@ TEST_F(MetricsTest, KnowsTheTypesOfMethods) {
 TEST_F(MetricsTest, CodesThatAreNoneAreUnknown) {
   metrics_->CallFinished({.method = kGetTensor,
                           .peer = "",
-                          .code = static_cast<grpc::StatusCode>(4711),
+                          .code = static_cast<grpc::StatusCode>(31),
                           .duration = absl::ZeroDuration()});
   EXPECT_EQ(Value("grpc_server_handled_total" + CallLabels("Unknown")), 1);
 }
