@@ -65,8 +65,8 @@ absl::Status WithFieldPrefix(absl::Status status, std::string_view prefix);
 // printable ASCII, cut after 48 bytes.
 std::string QuoteForMessage(std::string_view text);
 
-// The reasons of every refusal. The page on bad input in the documentation of
-// the API lists when each is given.
+// The reasons of every refusal. tests/wire has an input for each that a client
+// can cause.
 namespace reason {
 // .npy files
 inline constexpr std::string_view kNpyTruncated = "NPY_TRUNCATED";

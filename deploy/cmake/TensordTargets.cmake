@@ -29,11 +29,14 @@ endif()
 if(TENSORD_WERROR)
   target_compile_options(tensord_options INTERFACE -Werror)
 endif()
+# For generated code too: what protobuf's headers declare depends on it.
+add_library(tensord_sanitize INTERFACE)
 if(TENSORD_SANITIZE)
-  target_compile_options(tensord_options INTERFACE
+  target_compile_options(tensord_sanitize INTERFACE
     -fsanitize=${TENSORD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  target_link_options(tensord_options INTERFACE -fsanitize=${TENSORD_SANITIZE})
+  target_link_options(tensord_sanitize INTERFACE -fsanitize=${TENSORD_SANITIZE})
 endif()
+target_link_libraries(tensord_options INTERFACE tensord_sanitize)
 
 # tensord_library(NAME SOURCES ... [LINKS ...]): a static library whose headers are included from the top of the tree.
 function(tensord_library name)

@@ -49,6 +49,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
     TakeOver(this);
     Finish(grpc::StatusCode::CANCELLED);
     watchers_->inflight->Leave(is_probe_);
+    HandOver(watchers_);
   }
 
   void Intercept(InterceptorBatchMethods* methods) override {
@@ -112,6 +113,9 @@ class CallInterceptorFactory final
  public:
   explicit CallInterceptorFactory(Watchers watchers)
       : watchers_(std::move(watchers)) {}
+
+  // The server waits for its calls before it destroys this.
+  ~CallInterceptorFactory() override { TakeOver(&watchers_); }
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       ServerRpcInfo* info) override {

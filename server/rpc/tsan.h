@@ -26,15 +26,15 @@ void __tsan_release(void* address);
 
 namespace tensord {
 
-inline void HandOver([[maybe_unused]] void* object) {
+inline void HandOver([[maybe_unused]] const void* object) {
 #ifdef TENSORD_TSAN
-  __tsan_release(object);
+  __tsan_release(const_cast<void*>(object));
 #endif
 }
 
-inline void TakeOver([[maybe_unused]] void* object) {
+inline void TakeOver([[maybe_unused]] const void* object) {
 #ifdef TENSORD_TSAN
-  __tsan_acquire(object);
+  __tsan_acquire(const_cast<void*>(object));
 #endif
 }
 
