@@ -209,8 +209,9 @@ class DictParser {
         closers.pop_back();
         after_value = true;
       } else if (after_value) {
-        if (!Consume(','))
+        if (!Consume(',')) {
           return Error("',' or a closing bracket was expected");
+        }
         after_value = false;
       } else if (c == '(' || c == '[') {
         if (closers.size() == kMaxNesting) return Error("too many brackets");

@@ -158,8 +158,9 @@ absl::Status CheckDenseStrides(absl::Span<const std::int64_t> shape,
   for (std::size_t dim = 0; dim < shape.size(); ++dim) {
     const std::int64_t stride = strides[dim];
     if (stride < 0 && shape[dim] > 1 && !empty) return refuse("are negative");
-    if (stride > kMaxReach || stride < -kMaxReach)
+    if (stride > kMaxReach || stride < -kMaxReach) {
       return refuse("are too long");
+    }
     const std::int64_t steps = std::max<std::int64_t>(shape[dim] - 1, 1);
     const std::optional<std::int64_t> way = Product(std::abs(stride), steps);
     if (!way || *way > kMaxReach - reach) return refuse("are too long");
@@ -470,10 +471,8 @@ std::vector<Run> FindRuns(const Layout& layout) {
   for (std::size_t dim = layout.shape.size(); dim-- > 0;) {
     const std::int64_t size = layout.shape[dim];
     const std::int64_t stride = layout.strides[dim];
-    if (runs.empty()) {
-      runs.push_back({size, stride});
-    } else if (size == 1 ||
-               Product(runs.back().size, runs.back().stride) == stride) {
+    if (!runs.empty() && (size == 1 || Product(runs.back().size,
+                                               runs.back().stride) == stride)) {
       runs.back().size *= size;
     } else {
       runs.push_back({size, stride});

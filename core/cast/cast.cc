@@ -23,7 +23,7 @@ static_assert(std::endian::native == std::endian::little);
 
 // Elements gathered, or checked before they are cast, at a time: they stay in
 // the first-level cache, and the buffer fits any stack.
-constexpr std::size_t kBlockBytes = 16 * 1024;
+constexpr std::size_t kBlockBytes = std::size_t{16} * 1024;
 
 // Rows that are this long are cast where they lie.
 constexpr std::int64_t kMinRowBytes = 1024;

@@ -34,7 +34,7 @@ class MessageSink {
 // Gives one message.
 class SingleMessage final : public MessageSource {
  public:
-  explicit SingleMessage(grpc::ByteBuffer message) : message_(message) {}
+  explicit SingleMessage(const grpc::ByteBuffer& message) : message_(message) {}
   grpc::ByteBuffer Next(bool* last) override {
     *last = true;
     return message_;
