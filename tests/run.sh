@@ -30,7 +30,7 @@ export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS-}"
 suppressions=$PWD/build/$preset/tsan_suppressions.txt
 {
   cat tests/tsan/suppressions.txt
-  ldd "build/$preset/bin/tensord" | grep -oE 'lib(absl|crypto|gpr|grpc|ssl)[^ /]*\.so' | sort -u |
+  ldd "build/$preset/bin/tensord" | grep -oE 'lib(absl|crypto|gpr|grpc|ssl|z)[^ /]*\.so' | sort -u |
     sed 's/^/called_from_lib:/'
 } >"$suppressions"
 export TSAN_OPTIONS="suppressions=$suppressions:${TSAN_OPTIONS-}"
