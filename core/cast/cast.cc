@@ -253,7 +253,7 @@ absl::Status CastFailuresStatus(const CastFailures& failures, DType from,
 
 void CastPacked(DType from, const std::byte* src, DType to, std::byte* dst,
                 std::size_t count, Overflow overflow, CastFailures* failures) {
-  const CastEntry& entry = FindCast(from, to);
+  const CastEntry& entry = ActiveCastTable().Find(from, to);
   switch (overflow) {
     case Overflow::kTorch:
       return entry.torch(src, dst, count);

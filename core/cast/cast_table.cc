@@ -1,9 +1,12 @@
 #include "core/cast/cast_table.h"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <vector>
 
+#include "absl/types/span.h"
 #include "core/cast/cast_rules.h"
 #include "core/dtype.h"
 #include "core/scalar_types.h"
@@ -76,13 +79,28 @@ constexpr auto MakeTable(TypeList<From...> types) {
   return std::array{MakeRow<From>(types)...};
 }
 
-// kTable[from][to].
-constexpr auto kTable = MakeTable(ScalarTypes{});
+constexpr CastTable kBaseline = {"baseline", MakeTable(ScalarTypes{})};
+
+std::atomic<const CastTable*>& Active() {
+  static std::atomic<const CastTable*> active = RunnableCastTables().front();
+  return active;
+}
 
 }  // namespace
 
-const CastEntry& FindCast(DType from, DType to) {
-  return kTable[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+absl::Span<const CastTable* const> RunnableCastTables() {
+  static const auto* const tables =
+      new std::vector<const CastTable*>{&kBaseline};
+  return *tables;
 }
+
+const CastTable& ActiveCastTable() {
+  return *Active().load(std::memory_order_relaxed);
+}
+
+ScopedCastTable::ScopedCastTable(const CastTable& table)
+    : previous_(Active().exchange(&table)) {}
+
+ScopedCastTable::~ScopedCastTable() { Active().store(previous_); }
 
 }  // namespace tensord

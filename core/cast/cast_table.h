@@ -1,9 +1,13 @@
-// The loops of all casts, one entry per pair of dtypes. Thread-safe.
+// The loops of all casts, one entry per pair of dtypes, once per instruction
+// set. Thread-safe, but for ScopedCastTable.
 #ifndef TENSORD_CORE_CAST_CAST_TABLE_H_
 #define TENSORD_CORE_CAST_CAST_TABLE_H_
 
+#include <array>
 #include <cstddef>
+#include <string_view>
 
+#include "absl/types/span.h"
 #include "core/dtype.h"
 
 namespace tensord {
@@ -26,7 +30,37 @@ struct CastEntry {
   MisfitLoop count_misfits;
 };
 
-const CastEntry& FindCast(DType from, DType to);
+struct CastTable {
+  // The instruction set: "baseline" runs wherever the program does.
+  std::string_view target;
+  // By source, then destination.
+  std::array<std::array<CastEntry, kDTypeCount>, kDTypeCount> entries;
+
+  const CastEntry& Find(DType from, DType to) const {
+    return entries[static_cast<std::size_t>(from)]
+                  [static_cast<std::size_t>(to)];
+  }
+};
+
+// The tables that this machine can run, best first. All give the same bits.
+absl::Span<const CastTable* const> RunnableCastTables();
+
+// The table that every cast uses: the best, unless a ScopedCastTable says
+// otherwise.
+const CastTable& ActiveCastTable();
+
+// Lets every cast of the process use `table` while it lives. For tests and
+// benchmarks: others must not cast when it comes or goes.
+class ScopedCastTable {
+ public:
+  explicit ScopedCastTable(const CastTable& table);
+  ~ScopedCastTable();
+  ScopedCastTable(const ScopedCastTable&) = delete;
+  ScopedCastTable& operator=(const ScopedCastTable&) = delete;
+
+ private:
+  const CastTable* previous_;
+};
 
 }  // namespace tensord
 
