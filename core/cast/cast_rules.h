@@ -88,10 +88,18 @@ TENSORD_HOST_DEVICE constexpr Int FloatToInteger(Float value) {
 template <class Int, class Float>
 TENSORD_HOST_DEVICE constexpr Int FloatToNearestInteger(Float value) {
   using Range = IntegerRange<Int, Float>;
-  const Int inside = FloatToInteger<Int>(value);
-  const Int bounded = value >= Range::kEnd ? kHighest<Int> : inside;
-  const Int result = value <= Range::kBelow ? kLowest<Int> : bounded;
-  return value != value ? Int{0} : result;
+  if constexpr (sizeof(Int) < sizeof(Float)) {
+    // Both limits are a Float.
+    constexpr Float kMax = static_cast<Float>(kHighest<Int>);
+    const Float number = value == value ? value : Float{0};
+    const Float raised = number > Range::kMin ? number : Range::kMin;
+    return FloatToInteger<Int>(raised < kMax ? raised : kMax);
+  } else {
+    const Int inside = FloatToInteger<Int>(value);
+    const Int bounded = value >= Range::kEnd ? kHighest<Int> : inside;
+    const Int result = value <= Range::kBelow ? kLowest<Int> : bounded;
+    return value != value ? Int{0} : result;
+  }
 }
 
 // Whether a limit of Int lies within the values of From, which can then be
@@ -181,6 +189,8 @@ TENSORD_HOST_DEVICE constexpr auto ImaginaryPart(Value value) {
 //   static Value Decode(T): the value of an element;
 //   static T Encode(Value): the element that stands for a real value, by
 //     PyTorch's rules. Encode of Bool and complex numbers takes complex ones.
+// and, where that is quicker to see on the element than on its value,
+//   static bool IsNonZero(T);
 // and, if there are values that do not fit,
 //   static T EncodeNearest(Value): the element that comes nearest;
 //   static bool Fits(Value).
@@ -236,6 +246,9 @@ struct Rule<T> {
 template <>
 struct Rule<Float16> {
   using Format = Float16Format;
+  TENSORD_HOST_DEVICE static constexpr bool IsNonZero(Float16 from) {
+    return (from.bits & 0x7fff) != 0;
+  }
   TENSORD_HOST_DEVICE static constexpr float Decode(Float16 from) {
     return Widen<Format>(from.bits);
   }
@@ -248,6 +261,9 @@ struct Rule<Float16> {
 
 template <>
 struct Rule<BFloat16> {
+  TENSORD_HOST_DEVICE static constexpr bool IsNonZero(BFloat16 from) {
+    return (from.bits & 0x7fff) != 0;
+  }
   TENSORD_HOST_DEVICE static constexpr float Decode(BFloat16 from) {
     return Bits<float>(std::uint32_t{from.bits} << 16);
   }
@@ -301,8 +317,12 @@ struct Rule<Complex128> {
 
 // The 8-bit floats. Infinity fits where the format has one, though the nearest
 // finite number stands for it under EncodeNearest.
-template <class T, class Format, bool kHasInfinity>
+template <class T, class FormatOfT, bool kHasInfinity>
 struct Float8Rule {
+  using Format = FormatOfT;
+  TENSORD_HOST_DEVICE static constexpr bool IsNonZero(T from) {
+    return (from.bits & 0x7f) != 0;
+  }
   TENSORD_HOST_DEVICE static constexpr float Decode(T from) {
     return Widen<Format>(from.bits);
   }
@@ -375,6 +395,9 @@ template <class To, class From>
 TENSORD_HOST_DEVICE constexpr To Cast(From from) {
   if constexpr (kIsCopy<To, From>) {
     return from;
+  } else if constexpr (std::same_as<To, Bool> &&
+                       requires { Rule<From>::IsNonZero(from); }) {
+    return {std::uint8_t{Rule<From>::IsNonZero(from)}};
   } else {
     return Rule<To>::Encode(SourceValue<To>(from));
   }

@@ -40,51 +40,65 @@ struct NarrowFormat {
   static constexpr std::uint32_t kRebias = std::uint32_t(127 - kBias) << 23;
   // Bits of the float that is the smallest normal number.
   static constexpr std::uint32_t kMinNormal = std::uint32_t(128 - kBias) << 23;
-  // Bits of the power of two whose ulp as a float is the smallest subnormal.
-  // Adding it leaves a subnormal, rounded, in the lowest bits.
-  static constexpr std::uint32_t kSubnormalMagic =
-      std::uint32_t(127 + 1 - kBias + kShift) << 23;
   static constexpr std::uint32_t kLargest =
       ((1u << (kTotalBits - 1)) - 1) -
       (kHasInfinity ? 1u << kMantissaBits : 1u);
   // What follows the largest finite number: infinity, or NaN without one.
   static constexpr std::uint32_t kOverflow = kLargest + 1;
+
+  // Bits of the float that a normal number is; of kOverflow, those of the power
+  // of two, or the number, that would come next.
+  static constexpr std::uint32_t FloatBits(std::uint32_t code) {
+    return (code << kShift) + kRebias;
+  }
 };
 using Float16Format = NarrowFormat<5, 10, true>;
 using Float8E4M3FNFormat = NarrowFormat<4, 3, false>;
 using Float8E5M2Format = NarrowFormat<5, 2, true>;
 
-// Rounds the float whose bits without sign are `magnitude`. The result exceeds
-// kLargest if that does not fit: exponents go on, through infinity and NaN.
-template <class Format>
-TENSORD_HOST_DEVICE constexpr std::uint32_t RoundMagnitude(
-    std::uint32_t magnitude) {
-  constexpr std::uint32_t kHalfDown = (1u << (Format::kShift - 1)) - 1;
-  const std::uint32_t odd = (magnitude >> Format::kShift) & 1;
-  const std::uint32_t normal =
-      (magnitude - Format::kRebias + kHalfDown + odd) >> Format::kShift;
-  const float sum =
-      Bits<float>(magnitude) + Bits<float>(Format::kSubnormalMagic);
-  const std::uint32_t subnormal =
-      Bits<std::uint32_t>(sum) - Format::kSubnormalMagic;
-  return Choose(magnitude < Format::kMinNormal, subnormal, normal);
-}
-
 inline constexpr std::uint32_t kFloatMagnitude = 0x7fffffff;
 inline constexpr std::uint32_t kFloatInfinity = 0x7f800000;
 inline constexpr std::uint32_t kFloatQuietBit = 0x00400000;
 
-// `kMost` stands for what rounds to more, infinity included, and `kNaN` for
-// NaN.
+// Rounds the float whose bits are `magnitude`, at most those of kOverflow. The
+// result, without sign, is in as many of the lowest bits as the format has;
+// others are noise.
+//
+// Adding the power of two whose ulp is the distance of the format's numbers
+// there leaves the rounded significand in the lowest bits; below the normal
+// numbers that distance does not shrink further. The exponents above the first
+// normal one are added to that; the power's own bits are higher. What there is
+// to subtract for this comes with the power, and is even, as ties need it.
+template <class Format>
+TENSORD_HOST_DEVICE constexpr std::uint32_t RoundMagnitude(
+    std::uint32_t magnitude) {
+  constexpr std::uint32_t kMask = (1u << Format::kTotalBits) - 1;
+  constexpr std::uint32_t kSubtract =
+      (0 - (Format::kMinNormal >> Format::kShift)) & kMask;
+  static_assert(kSubtract % 2 == 0);
+  const std::uint32_t own = magnitude & kFloatInfinity;
+  const std::uint32_t exponent =
+      own < Format::kMinNormal ? Format::kMinNormal : own;
+  const std::uint32_t power =
+      exponent + (std::uint32_t{Format::kShift} << 23) + kSubtract;
+  const float sum = Bits<float>(magnitude) + Bits<float>(power);
+  return Bits<std::uint32_t>(sum) + (exponent >> Format::kShift);
+}
+
+// In the lowest bits; others are noise. `kMost` stands for what rounds to more,
+// infinity included, and `kNaN` for NaN.
 template <class Format, std::uint32_t kMost, std::uint32_t kNaN>
 TENSORD_HOST_DEVICE constexpr std::uint32_t Narrow(float value) {
   const auto bits = Bits<std::uint32_t>(value);
   const std::uint32_t magnitude = bits & kFloatMagnitude;
   const std::uint32_t sign =
       (bits >> (32 - Format::kTotalBits)) & Format::kSignMask;
-  const std::uint32_t rounded = RoundMagnitude<Format>(magnitude);
-  const std::uint32_t number = rounded < kMost ? rounded : kMost;
-  return Choose(magnitude > kFloatInfinity, kNaN, number) | sign;
+  constexpr std::uint32_t kBound = Format::FloatBits(kMost);
+  const std::uint32_t number =
+      RoundMagnitude<Format>(magnitude < kBound ? magnitude : kBound);
+  return (kMost == kNaN ? number
+                        : Choose(magnitude > kFloatInfinity, kNaN, number)) |
+         sign;
 }
 
 template <class Format>
@@ -113,31 +127,44 @@ TENSORD_HOST_DEVICE constexpr std::uint32_t NarrowToBFloat16(float value) {
   return (bits & kFloatMagnitude) > kFloatInfinity ? nan : rounded;
 }
 
-// Whether rounding to the format stays below what overflows. Infinity fits a
-// format that has it, and NaN fits both.
+// Whether rounding to the format gives at most kLargest. Infinity fits a format
+// that has it, and NaN fits both.
 template <class Format>
 TENSORD_HOST_DEVICE constexpr bool FitsNarrow(float value, bool infinity_fits) {
   const std::uint32_t magnitude = Bits<std::uint32_t>(value) & kFloatMagnitude;
-  return RoundMagnitude<Format>(magnitude) <= Format::kLargest ||
-         magnitude > kFloatInfinity ||
-         (infinity_fits && magnitude == kFloatInfinity);
+  // Halfway to what follows the largest, to which an odd largest rounds.
+  constexpr std::uint32_t kMiddle =
+      Format::FloatBits(Format::kLargest) + (1u << (Format::kShift - 1));
+  constexpr std::uint32_t kEnd = kMiddle + (Format::kLargest % 2 == 0 ? 1 : 0);
+  // Not ||, which would be a branch.
+  return (magnitude < kEnd) | (magnitude > kFloatInfinity) |
+         (infinity_fits & (magnitude == kFloatInfinity));
 }
 
 // ---- float and double -------------------------------------------------------
 
-// NaN is spelled out because devices do not agree about payloads.
+// Hosts keep the sign of NaN, as much of its payload as fits, and set the quiet
+// bit. Devices do not agree about payloads.
 TENSORD_HOST_DEVICE constexpr double FloatToDouble(float value) {
+#ifdef TENSORD_DEVICE_CODE
   const std::uint64_t bits = Bits<std::uint32_t>(value);
   const std::uint64_t nan = (bits & 0x80000000) << 32 | 0x7ff8000000000000 |
                             (bits & 0x007fffff) << 29;
   return value != value ? Bits<double>(nan) : static_cast<double>(value);
+#else
+  return static_cast<double>(value);
+#endif
 }
 
 TENSORD_HOST_DEVICE constexpr float DoubleToFloat(double value) {
+#ifdef TENSORD_DEVICE_CODE
   const auto bits = Bits<std::uint64_t>(value);
   const auto nan = static_cast<std::uint32_t>(
       (bits >> 32 & 0x80000000) | 0x7fc00000 | (bits >> 29 & 0x007fffff));
   return value != value ? Bits<float>(nan) : static_cast<float>(value);
+#else
+  return static_cast<float>(value);
+#endif
 }
 
 }  // namespace tensord::cast_rules
