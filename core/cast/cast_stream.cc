@@ -1,7 +1,6 @@
 #include "core/cast/cast_stream.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,14 +13,15 @@
 namespace tensord {
 namespace {
 
-// Elements whose bytes are swapped on the way, at a time: they stay in the
-// first-level cache.
-constexpr std::size_t kBlockBytes = 16 * 1024;
+// Pieces that are shorter are not worth ordering their stores.
+constexpr std::size_t kMinStreamedPiece = std::size_t{16} * 1024;
 
 }  // namespace
 
 CastStream::CastStream(Options options)
     : options_(options),
+      cast_(options.from, options.from_order, options.to, options.to_order,
+            options.overflow),
       from_size_(ItemSize(options.from)),
       to_size_(ItemSize(options.to)) {}
 
@@ -62,27 +62,10 @@ absl::Status CastStream::Finish() const {
 
 void CastStream::ConvertWhole(const std::byte* src, std::size_t count,
                               std::byte* dst) {
-  const bool swap_source = options_.from_order == ByteOrder::kBig;
-  const bool swap_result = options_.to_order == ByteOrder::kBig;
-  if (!swap_source && !swap_result) return ConvertNative(src, count, dst);
-  std::array<std::byte, kBlockBytes> block;
-  const std::size_t most = kBlockBytes / from_size_;
-  while (count > 0) {
-    const std::size_t size = std::min(count, most);
-    if (swap_source) SwapBytes(options_.from, src, block.data(), size);
-    ConvertNative(swap_source ? block.data() : src, size, dst);
-    if (swap_result) SwapBytes(options_.to, dst, dst, size);
-    src += size * from_size_;
-    dst += size * to_size_;
-    count -= size;
-  }
-}
-
-void CastStream::ConvertNative(const std::byte* src, std::size_t count,
-                               std::byte* dst) {
+  const bool streamed =
+      options_.streamed && count * to_size_ >= kMinStreamedPiece;
   CastFailures found;
-  CastPacked(options_.from, src, options_.to, dst, count, options_.overflow,
-             &found);
+  cast_.Run(src, dst, count, streamed, &found);
   if (found.count > 0) failures_.Merge(found, elements_done_);
   elements_done_ += count;
 }

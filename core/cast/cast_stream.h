@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/cast/cast.h"
+#include "core/cast/packed_cast.h"
 #include "core/dtype.h"
 
 namespace tensord {
@@ -24,6 +25,8 @@ class CastStream {
     DType to;
     ByteOrder to_order = ByteOrder::kLittle;
     Overflow overflow = Overflow::kTorch;
+    // Whether results are better stored past the caches, because they are many.
+    bool streamed = false;
   };
 
   explicit CastStream(Options options);
@@ -47,10 +50,9 @@ class CastStream {
  private:
   // Converts elements that lie in one piece.
   void ConvertWhole(const std::byte* src, std::size_t count, std::byte* dst);
-  // The same from native to native byte order.
-  void ConvertNative(const std::byte* src, std::size_t count, std::byte* dst);
 
   Options options_;
+  PackedCast cast_;
   std::size_t from_size_;
   std::size_t to_size_;
   // The start of an element whose end has not come yet.

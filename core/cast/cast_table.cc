@@ -28,6 +28,7 @@
 #include "hwy/highway.h"
 #include "core/cast/cast_loops-inl.h"
 #include "core/cast/cast_vectors-inl.h"
+#include "core/cast/layout_loops-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -165,7 +166,8 @@ constexpr const char* TargetName() {
 }  // namespace
 
 extern const CastTable kTable;
-constexpr CastTable kTable = {TargetName(), MakeTable(ScalarTypes{})};
+constexpr CastTable kTable = {TargetName(), MakeTable(ScalarTypes{}),
+                              kLayoutLoops};
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE

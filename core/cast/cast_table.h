@@ -30,11 +30,35 @@ struct CastEntry {
   MisfitLoop count_misfits;
 };
 
+// Copies `count` units with the bytes of each reversed. `src` and `dst` may be
+// the same address.
+using SwapLoop = CastLoop;
+
+// Packs `count` elements that lie `stride` elements apart.
+using GatherLoop = void (*)(const std::byte* src, std::ptrdiff_t stride,
+                            std::size_t count, std::byte* dst);
+
+// Makes `rows` rows of `columns` packed elements, `dst_stride` elements apart,
+// of columns whose elements are packed and that lie `src_stride` elements
+// apart.
+using TransposeLoop = void (*)(const std::byte* src, std::ptrdiff_t src_stride,
+                               std::size_t rows, std::size_t columns,
+                               std::byte* dst, std::ptrdiff_t dst_stride);
+
+// Loops that do not depend on what elements mean; by the binary logarithm of
+// their size in bytes. None overlaps its source but SwapLoop.
+struct LayoutLoops {
+  std::array<SwapLoop, 4> swap;
+  std::array<GatherLoop, 5> gather;
+  std::array<TransposeLoop, 5> transpose;
+};
+
 struct CastTable {
   // The instruction set: "baseline" runs wherever the program does.
   std::string_view target;
   // By source, then destination.
   std::array<std::array<CastEntry, kDTypeCount>, kDTypeCount> entries;
+  LayoutLoops layout;
 
   const CastEntry& Find(DType from, DType to) const {
     return entries[static_cast<std::size_t>(from)]

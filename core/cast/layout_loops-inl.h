@@ -1,0 +1,299 @@
+// Loops that move elements without looking at them: byte swaps, gathers and
+// transpositions. Included once per target of Highway's.
+//
+// All loops here are of the types that cast_table.h names. `Unit` is the
+// unsigned integer that stands for an element.
+#if defined(TENSORD_CORE_CAST_LAYOUT_LOOPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TENSORD_CORE_CAST_LAYOUT_LOOPS_INL_H_
+#undef TENSORD_CORE_CAST_LAYOUT_LOOPS_INL_H_
+#else
+#define TENSORD_CORE_CAST_LAYOUT_LOOPS_INL_H_
+#endif
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "core/cast/cast_loops-inl.h"
+#include "core/cast/cast_table.h"
+#include "core/scalar_types.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tensord {
+namespace HWY_NAMESPACE {
+
+// ---- Byte swaps -------------------------------------------------------------
+
+inline std::uint16_t Swapped(std::uint16_t unit) {
+  return __builtin_bswap16(unit);
+}
+inline std::uint32_t Swapped(std::uint32_t unit) {
+  return __builtin_bswap32(unit);
+}
+inline std::uint64_t Swapped(std::uint64_t unit) {
+  return __builtin_bswap64(unit);
+}
+
+template <class Unit>
+void SwapUnits(const std::byte* src, std::byte* dst, std::size_t count) {
+  TENSORD_INDEPENDENT_ELEMENTS
+  for (std::size_t i = 0; i < count; ++i) {
+    StoreElement(Swapped(LoadElement<Unit>(src, i)), dst, i);
+  }
+}
+
+// ---- Gathers ----------------------------------------------------------------
+
+template <class Unit>
+Unit LoadAt(const std::byte* src, std::ptrdiff_t offset) {
+  Unit unit;
+  std::memcpy(&unit, src + offset, sizeof(Unit));
+  return unit;
+}
+
+template <class Unit>
+void GatherOneByOne(const std::byte* src, std::ptrdiff_t stride,
+                    std::size_t count, std::byte* dst) {
+  const std::ptrdiff_t stride_bytes =
+      stride * static_cast<std::ptrdiff_t>(sizeof(Unit));
+  for (std::size_t i = 0; i < count; ++i) {
+    StoreElement(
+        LoadAt<Unit>(src, static_cast<std::ptrdiff_t>(i) * stride_bytes), dst,
+        i);
+  }
+}
+
+template <class Unit>
+void Repeat(const std::byte* src, std::size_t count, std::byte* dst) {
+  if (count == 0) return;
+  const Unit unit = LoadElement<Unit>(src, 0);
+  for (std::size_t i = 0; i < count; ++i) StoreElement(unit, dst, i);
+}
+
+// The lower halves of elements of twice the size, of which the last may not be
+// there.
+template <class Unit, class Twice>
+void GatherEverySecond(const std::byte* src, std::size_t count,
+                       std::byte* dst) {
+  if (count == 0) return;
+  CastElements<Twice, Unit>(src, dst, count - 1);
+  StoreElement(LoadElement<Unit>(src, 2 * (count - 1)), dst, count - 1);
+}
+
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+
+// A vector whose elements are in reverse order.
+template <class Unit, class D>
+hwy::HWY_NAMESPACE::Vec<D> Reversed(D lanes,
+                                    hwy::HWY_NAMESPACE::Vec<D> vector) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  if constexpr (sizeof(Unit) == 1) {
+    const hn::RepartitionToWide<D> pairs;
+    const auto reversed = hn::Reverse(pairs, hn::BitCast(pairs, vector));
+    return hn::BitCast(
+        lanes, hn::Or(hn::ShiftLeft<8>(reversed), hn::ShiftRight<8>(reversed)));
+  } else {
+    return hn::Reverse(lanes, vector);
+  }
+}
+
+// Elements that come one before the other, from `src` down.
+template <class Unit>
+void GatherBackwards(const std::byte* src, std::size_t count, std::byte* dst) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<Unit> lanes;
+  constexpr std::size_t kStep = hn::MaxLanes(lanes);
+  std::size_t i = 0;
+  for (; i + kStep <= count; i += kStep) {
+    const auto vector = hn::LoadU(
+        lanes,
+        reinterpret_cast<const Unit*>(src - (i + kStep - 1) * sizeof(Unit)));
+    hn::StoreU(Reversed<Unit>(lanes, vector), lanes,
+               reinterpret_cast<Unit*>(dst + i * sizeof(Unit)));
+  }
+  GatherOneByOne<Unit>(src - i * sizeof(Unit), -1, count - i,
+                       dst + i * sizeof(Unit));
+}
+
+#else
+
+template <class Unit>
+void GatherBackwards(const std::byte* src, std::size_t count, std::byte* dst) {
+  GatherOneByOne<Unit>(src, -1, count, dst);
+}
+
+#endif  // vectors
+
+// Twice is the unsigned integer of twice the size; Unit, if there is none.
+template <class Unit, class Twice>
+void GatherElements(const std::byte* src, std::ptrdiff_t stride,
+                    std::size_t count, std::byte* dst) {
+  switch (stride) {
+    case 1:
+      return CopyElements<Unit>(src, dst, count);
+    case -1:
+      return GatherBackwards<Unit>(src, count, dst);
+    case 0:
+      return Repeat<Unit>(src, count, dst);
+    case 2:
+      if constexpr (sizeof(Twice) > sizeof(Unit)) {
+        return GatherEverySecond<Unit, Twice>(src, count, dst);
+      } else {
+        return GatherOneByOne<Unit>(src, 2, count, dst);
+      }
+    default:
+      return GatherOneByOne<Unit>(src, stride, count, dst);
+  }
+}
+
+// ---- Transpositions ---------------------------------------------------------
+
+template <class Unit>
+void TransposeOneByOne(const std::byte* src, std::ptrdiff_t src_stride,
+                       std::size_t rows, std::size_t columns, std::byte* dst,
+                       std::ptrdiff_t dst_stride) {
+  constexpr auto kSize = static_cast<std::ptrdiff_t>(sizeof(Unit));
+  for (std::size_t i = 0; i < rows; ++i) {
+    const auto row = static_cast<std::ptrdiff_t>(i);
+    GatherOneByOne<Unit>(src + row * kSize, src_stride, columns,
+                         dst + row * dst_stride * kSize);
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+
+// Stores the 16-byte blocks of a vector `stride_bytes` apart.
+template <class D>
+void StoreBlocks(D bytes, hwy::HWY_NAMESPACE::Vec<D> vector, std::byte* dst,
+                 std::ptrdiff_t stride_bytes) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  constexpr std::size_t kBytes = hn::MaxLanes(D());
+  if constexpr (kBytes == 16) {
+    hn::StoreU(vector, bytes, reinterpret_cast<std::uint8_t*>(dst));
+  } else {
+    const hn::Half<D> half;
+    StoreBlocks(half, hn::LowerHalf(half, vector), dst, stride_bytes);
+    StoreBlocks(half, hn::UpperHalf(half, vector),
+                dst + stride_bytes * static_cast<std::ptrdiff_t>(kBytes / 32),
+                stride_bytes);
+  }
+}
+
+// Transposes as many columns as a block of 16 bytes has elements, and as many
+// rows as a vector has: shuffling the columns' elements perfectly once for
+// every bit of a column's number puts the rows in their place.
+template <class Unit>
+struct VectorTransposition {
+  using Lanes = hwy::HWY_NAMESPACE::ScalableTag<Unit>;
+  using Bytes = hwy::HWY_NAMESPACE::ScalableTag<std::uint8_t>;
+  using Vector = hwy::HWY_NAMESPACE::Vec<Lanes>;
+  static constexpr std::size_t kRows = hwy::HWY_NAMESPACE::MaxLanes(Lanes());
+  static constexpr std::size_t kColumns = 16 / sizeof(Unit);
+
+  // Strides are in bytes.
+  static void Transpose(const std::byte* src, std::ptrdiff_t src_stride,
+                        std::byte* dst, std::ptrdiff_t dst_stride) {
+    namespace hn = hwy::HWY_NAMESPACE;
+    const Lanes lanes;
+    Vector vectors[kColumns];
+    for (std::size_t j = 0; j < kColumns; ++j) {
+      vectors[j] = hn::LoadU(
+          lanes, reinterpret_cast<const Unit*>(
+                     src + static_cast<std::ptrdiff_t>(j) * src_stride));
+    }
+    for (std::size_t bit = 1; bit < kColumns; bit *= 2) Shuffle(vectors);
+    for (std::size_t j = 0; j < kColumns; ++j) {
+      StoreBlocks(Bytes(), hn::BitCast(Bytes(), vectors[j]),
+                  dst + static_cast<std::ptrdiff_t>(j) * dst_stride,
+                  dst_stride * static_cast<std::ptrdiff_t>(kColumns));
+    }
+  }
+
+ private:
+  static void Shuffle(Vector (&vectors)[kColumns]) {
+    namespace hn = hwy::HWY_NAMESPACE;
+    Vector shuffled[kColumns];
+    for (std::size_t j = 0; j < kColumns / 2; ++j) {
+      const Vector first = vectors[j];
+      const Vector second = vectors[j + kColumns / 2];
+      shuffled[2 * j] = hn::InterleaveLower(Lanes(), first, second);
+      shuffled[2 * j + 1] = hn::InterleaveUpper(Lanes(), first, second);
+    }
+    for (std::size_t j = 0; j < kColumns; ++j) vectors[j] = shuffled[j];
+  }
+};
+
+template <class Unit>
+void TransposeElements(const std::byte* src, std::ptrdiff_t src_stride,
+                       std::size_t rows, std::size_t columns, std::byte* dst,
+                       std::ptrdiff_t dst_stride) {
+  using Body = VectorTransposition<Unit>;
+  constexpr auto kSize = static_cast<std::ptrdiff_t>(sizeof(Unit));
+  const std::size_t body_rows = rows - rows % Body::kRows;
+  const std::size_t body_columns = columns - columns % Body::kColumns;
+  const auto at = [=](std::size_t row, std::size_t column) {
+    return src + (static_cast<std::ptrdiff_t>(column) * src_stride +
+                  static_cast<std::ptrdiff_t>(row)) *
+                     kSize;
+  };
+  const auto to = [=](std::size_t row, std::size_t column) {
+    return dst + (static_cast<std::ptrdiff_t>(row) * dst_stride +
+                  static_cast<std::ptrdiff_t>(column)) *
+                     kSize;
+  };
+  for (std::size_t i = 0; i < body_rows; i += Body::kRows) {
+    for (std::size_t j = 0; j < body_columns; j += Body::kColumns) {
+      Body::Transpose(at(i, j), src_stride * kSize, to(i, j),
+                      dst_stride * kSize);
+    }
+  }
+  TransposeOneByOne<Unit>(at(0, body_columns), src_stride, body_rows,
+                          columns - body_columns, to(0, body_columns),
+                          dst_stride);
+  TransposeOneByOne<Unit>(at(body_rows, 0), src_stride, rows - body_rows,
+                          columns, to(body_rows, 0), dst_stride);
+}
+
+// Nothing to win: an element is a block.
+template <>
+inline void TransposeElements<Complex128>(const std::byte* src,
+                                          std::ptrdiff_t src_stride,
+                                          std::size_t rows, std::size_t columns,
+                                          std::byte* dst,
+                                          std::ptrdiff_t dst_stride) {
+  TransposeOneByOne<Complex128>(src, src_stride, rows, columns, dst,
+                                dst_stride);
+}
+
+#else
+
+template <class Unit>
+void TransposeElements(const std::byte* src, std::ptrdiff_t src_stride,
+                       std::size_t rows, std::size_t columns, std::byte* dst,
+                       std::ptrdiff_t dst_stride) {
+  TransposeOneByOne<Unit>(src, src_stride, rows, columns, dst, dst_stride);
+}
+
+#endif  // vectors
+
+inline constexpr LayoutLoops kLayoutLoops = {
+    .swap = {&CopyElements<std::uint8_t>, &SwapUnits<std::uint16_t>,
+             &SwapUnits<std::uint32_t>, &SwapUnits<std::uint64_t>},
+    .gather = {&GatherElements<std::uint8_t, std::uint16_t>,
+               &GatherElements<std::uint16_t, std::uint32_t>,
+               &GatherElements<std::uint32_t, std::uint64_t>,
+               &GatherElements<std::uint64_t, std::uint64_t>,
+               &GatherOneByOne<Complex128>},
+    .transpose = {
+        &TransposeElements<std::uint8_t>, &TransposeElements<std::uint16_t>,
+        &TransposeElements<std::uint32_t>, &TransposeElements<std::uint64_t>,
+        &TransposeElements<Complex128>}};
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace HWY_NAMESPACE
+}  // namespace tensord
+HWY_AFTER_NAMESPACE();
+
+#endif  // TENSORD_CORE_CAST_LAYOUT_LOOPS_INL_H_

@@ -1,0 +1,158 @@
+#include "core/cast/packed_cast.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "core/cast/cast.h"
+#include "core/cast/cast_table.h"
+#include "core/cast/element_text.h"
+#include "core/dtype.h"
+
+namespace tensord {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+// Elements between two steps, on either side: they stay in the first-level
+// cache, and the buffer fits any stack.
+constexpr std::size_t kBlockBytes = std::size_t{8} * 1024;
+
+// Streamed casts walk through four pages at a time, some lines of each in turn:
+// a core follows several streams of reads better than one.
+constexpr std::size_t kLineBytes = 64;
+constexpr std::size_t kVisitBytes = 512;
+constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t kPages = 4;
+
+SwapLoop FindSwap(DType dtype, ByteOrder order) {
+  const std::size_t unit = SwapUnit(dtype);
+  if (order == ByteOrder::kLittle || unit == 1) return nullptr;
+  return ActiveCastTable()
+      .layout.swap[static_cast<std::size_t>(std::countr_zero(unit))];
+}
+
+// Copies whole lines past the caches. REQUIRES: both addresses are aligned.
+void StreamLines(const std::byte* src, std::byte* dst, std::size_t bytes) {
+#ifdef __SSE2__
+  for (std::size_t i = 0; i < bytes; i += sizeof(__m128i)) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i),
+                     _mm_load_si128(reinterpret_cast<const __m128i*>(src + i)));
+  }
+#else
+  std::memcpy(dst, src, bytes);
+#endif
+}
+
+// Orders streamed stores before what follows.
+void FinishStreaming() {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
+}
+
+}  // namespace
+
+PackedCast::PackedCast(DType from, ByteOrder from_order, DType to,
+                       ByteOrder to_order, Overflow overflow)
+    : from_(from),
+      from_size_(ItemSize(from)),
+      to_size_(ItemSize(to)),
+      swap_source_(FindSwap(from, from_order)),
+      source_units_(from_size_ / SwapUnit(from)),
+      swap_result_(FindSwap(to, to_order)),
+      result_units_(to_size_ / SwapUnit(to)),
+      reports_(overflow == Overflow::kError) {
+  const CastEntry& entry = ActiveCastTable().Find(from, to);
+  loop_ = overflow == Overflow::kSaturate ? entry.saturate : entry.torch;
+  if (reports_) count_misfits_ = entry.count_misfits;
+}
+
+void PackedCast::Run(const std::byte* src, std::byte* dst, std::size_t count,
+                     bool streamed, CastFailures* failures) const {
+  if (reports_) *failures = {};
+  if (streamed && count_misfits_ == nullptr &&
+      reinterpret_cast<std::uintptr_t>(dst) % to_size_ == 0) {
+    RunStreamed(src, dst, count);
+  } else if (swap_source_ == nullptr && swap_result_ == nullptr &&
+             count_misfits_ == nullptr) {
+    loop_(src, dst, count);
+  } else {
+    RunCached(src, dst, count, failures);
+  }
+}
+
+void PackedCast::RunCached(const std::byte* src, std::byte* dst,
+                           std::size_t count, CastFailures* failures) const {
+  const std::size_t block = kBlockBytes / std::max(from_size_, to_size_);
+  for (std::size_t i = 0; i < count; i += block) {
+    const std::size_t size = std::min(block, count - i);
+    if (count_misfits_ == nullptr) {
+      CastBlock(src + i * from_size_, dst + i * to_size_, size, nullptr);
+    } else {
+      CastFailures found;
+      CastBlock(src + i * from_size_, dst + i * to_size_, size, &found);
+      failures->Merge(found, i);
+    }
+  }
+}
+
+void PackedCast::CastBlock(const std::byte* src, std::byte* dst,
+                           std::size_t count, CastFailures* failures) const {
+  alignas(kLineBytes) std::byte swapped[kBlockBytes];
+  if (swap_source_ != nullptr) {
+    swap_source_(src, swapped, count * source_units_);
+    src = swapped;
+  }
+  if (count_misfits_ != nullptr) AddMisfits(src, count, failures);
+  loop_(src, dst, count);
+  if (swap_result_ != nullptr) swap_result_(dst, dst, count * result_units_);
+}
+
+void PackedCast::AddMisfits(const std::byte* src, std::size_t count,
+                            CastFailures* failures) const {
+  failures->count = count_misfits_(src, count);
+  if (failures->count == 0) return;
+  std::size_t first = 0;
+  while (count_misfits_(src + first * from_size_, 1) == 0) ++first;
+  failures->first_index = first;
+  failures->first_value = ElementText(from_, src + first * from_size_);
+}
+
+void PackedCast::RunStreamed(const std::byte* src, std::byte* dst,
+                             std::size_t count) const {
+  const std::size_t before_line =
+      (0 - reinterpret_cast<std::uintptr_t>(dst)) % kLineBytes;
+  const std::size_t head = std::min(count, before_line / to_size_);
+  // Whole lines of results.
+  const std::size_t visit = std::max(
+      kVisitBytes / std::max(from_size_, to_size_), kLineBytes / to_size_);
+  const std::size_t page = visit * (kPageBytes / kVisitBytes);
+  RunCached(src, dst, head, nullptr);
+  std::size_t i = head;
+  for (; i + page * kPages <= count; i += page * kPages) {
+    for (std::size_t v = i; v < i + page; v += visit) {
+      for (std::size_t p = 0; p < kPages; ++p) {
+        StreamVisit(src, dst, v + p * page, visit);
+      }
+    }
+  }
+  for (; i + visit <= count; i += visit) StreamVisit(src, dst, i, visit);
+  FinishStreaming();
+  RunCached(src + i * from_size_, dst + i * to_size_, count - i, nullptr);
+}
+
+void PackedCast::StreamVisit(const std::byte* src, std::byte* dst,
+                             std::size_t begin, std::size_t count) const {
+  alignas(kLineBytes) std::byte lines[kVisitBytes];
+  CastBlock(src + begin * from_size_, lines, count, nullptr);
+  StreamLines(lines, dst + begin * to_size_, count * to_size_);
+}
+
+}  // namespace tensord

@@ -1,0 +1,340 @@
+// Casts of elements that lie anywhere in a storage: CastStrided of cast.h.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/cast/cast.h"
+#include "core/cast/cast_table.h"
+#include "core/cast/packed_cast.h"
+#include "core/dtype.h"
+#include "core/shape.h"
+
+namespace tensord {
+namespace {
+
+// Elements gathered at a time: they stay in the first-level cache, and the
+// buffer fits any stack.
+constexpr std::int64_t kBlockBytes = std::int64_t{16} * 1024;
+
+// Rows that are this long are cast where they lie.
+constexpr std::int64_t kMinRowBytes = 1024;
+
+// Bytes of neighbours in the storage that are transposed at a time: two lines,
+// since processors fetch them in pairs.
+constexpr std::int64_t kTileBytes = 128;
+
+// Rows, one below the other in the storage, that are too few to transpose.
+constexpr std::int64_t kMaxUntransposedRows = 1;
+
+// A layout whose dimensions are joined as far as strides allow.
+class JoinedLayout {
+ public:
+  // REQUIRES: the layout has elements.
+  explicit JoinedLayout(const Layout& layout) : offset_(layout.offset) {
+    for (std::size_t i = 0; i < layout.shape.size(); ++i) {
+      Append(layout.shape[i], layout.strides[i]);
+    }
+    if (rank_ == 0) AddDimension(1, 1);
+  }
+
+  // At least 1.
+  std::size_t rank() const { return rank_; }
+  std::int64_t offset() const { return offset_; }
+  std::int64_t shape(std::size_t dimension) const { return shape_[dimension]; }
+  std::int64_t stride(std::size_t dimension) const {
+    return strides_[dimension];
+  }
+
+  // Elements of the dimensions [begin, end).
+  std::int64_t Count(std::size_t begin, std::size_t end) const {
+    std::int64_t count = 1;
+    for (std::size_t i = begin; i < end; ++i) count *= shape_[i];
+    return count;
+  }
+
+  // How far the `index`-th element of the dimensions [begin, end), in C order,
+  // is from their first.
+  std::int64_t Distance(std::size_t begin, std::size_t end,
+                        std::int64_t index) const {
+    std::int64_t distance = 0;
+    for (std::size_t i = end; i-- > begin;) {
+      distance += index % shape_[i] * strides_[i];
+      index /= shape_[i];
+    }
+    return distance;
+  }
+
+ private:
+  void Append(std::int64_t size, std::int64_t stride) {
+    if (size == 1) return;
+    if (rank_ > 0 && strides_[rank_ - 1] == stride * size) {
+      shape_[rank_ - 1] *= size;
+      strides_[rank_ - 1] = stride;
+    } else {
+      AddDimension(size, stride);
+    }
+  }
+
+  void AddDimension(std::int64_t size, std::int64_t stride) {
+    shape_[rank_] = size;
+    strides_[rank_] = stride;
+    ++rank_;
+  }
+
+  std::size_t rank_ = 0;
+  std::array<std::int64_t, kMaxDimensions> shape_;
+  std::array<std::int64_t, kMaxDimensions> strides_;
+  std::int64_t offset_;
+};
+
+// A position in the C order of the elements of a layout.
+class RowCursor {
+ public:
+  // The layout has to stay.
+  RowCursor(const JoinedLayout& layout, std::int64_t begin)
+      : layout_(layout),
+        last_(layout.rank() - 1),
+        offset_(layout.offset() + layout.Distance(0, layout.rank(), begin)) {
+    for (std::size_t i = layout.rank(); i-- > 0;) {
+      index_[i] = begin % layout.shape(i);
+      begin /= layout.shape(i);
+    }
+  }
+
+  // Of the element at the cursor, from the start of the storage.
+  std::int64_t offset() const { return offset_; }
+  // Between the elements of a row.
+  std::int64_t stride() const { return layout_.stride(last_); }
+  // Elements from the cursor to the end of its row.
+  std::int64_t row_rest() const { return layout_.shape(last_) - index_[last_]; }
+
+  // REQUIRES: count <= row_rest().
+  void Advance(std::int64_t count) {
+    std::size_t i = last_;
+    index_[i] += count;
+    offset_ += count * layout_.stride(i);
+    while (i > 0 && index_[i] == layout_.shape(i)) {
+      offset_ -= layout_.shape(i) * layout_.stride(i);
+      index_[i] = 0;
+      --i;
+      ++index_[i];
+      offset_ += layout_.stride(i);
+    }
+  }
+
+ private:
+  const JoinedLayout& layout_;
+  std::size_t last_;
+  std::array<std::int64_t, kMaxDimensions> index_;
+  std::int64_t offset_;
+};
+
+// What is cast, where to, and how far apart.
+struct StridedCastArguments {
+  DType from;
+  const std::byte* base;
+  std::int64_t begin;
+  std::int64_t count;
+  DType to;
+  ByteOrder to_order;
+  std::byte* dst;
+  Overflow overflow;
+  CastFailures* failures;
+};
+
+class StridedCast {
+ public:
+  StridedCast(const StridedCastArguments& arguments, const Layout& layout)
+      : arguments_(arguments),
+        layout_(layout),
+        cast_(arguments.from, ByteOrder::kLittle, arguments.to,
+              arguments.to_order, arguments.overflow),
+        from_size_(static_cast<std::int64_t>(ItemSize(arguments.from))),
+        to_size_(static_cast<std::int64_t>(ItemSize(arguments.to))),
+        size_log2_(static_cast<std::size_t>(
+            std::countr_zero(ItemSize(arguments.from)))),
+        streamed_(arguments.count * to_size_ >=
+                  static_cast<std::int64_t>(kMinStreamedBytes)) {}
+
+  void Run() {
+    const std::int64_t begin = arguments_.begin;
+    const std::int64_t end = begin + arguments_.count;
+    const std::size_t rows = RowDimension();
+    const std::int64_t row_size = layout_.Count(rows + 1, layout_.rank());
+    const std::int64_t first = (begin + row_size - 1) / row_size;
+    const std::int64_t last = end / row_size;
+    if (rows + 1 == layout_.rank() || last - first <= kMaxUntransposedRows) {
+      return Gather(begin, end);
+    }
+    Gather(begin, first * row_size);
+    Transpose(rows, first, last);
+    Gather(last * row_size, end);
+  }
+
+ private:
+  // The dimension whose elements are neighbours in the storage, or the last if
+  // there is none.
+  std::size_t RowDimension() const {
+    const std::size_t last = layout_.rank() - 1;
+    if (layout_.stride(last) == 1) return last;
+    for (std::size_t i = 0; i < last; ++i) {
+      if (layout_.stride(i) == 1) return i;
+    }
+    return last;
+  }
+
+  // Casts packed elements to where the `index`-th of the layout belongs.
+  void Take(const std::byte* src, std::int64_t index, std::int64_t count,
+            bool streamed) {
+    const std::int64_t position = index - arguments_.begin;
+    CastFailures found;
+    cast_.Run(src, arguments_.dst + position * to_size_,
+              static_cast<std::size_t>(count), streamed, &found);
+    if (found.count > 0) AddFailures(found, position);
+  }
+
+  void AddFailures(const CastFailures& found, std::int64_t position) {
+    CastFailures& all = *arguments_.failures;
+    const std::uint64_t first =
+        static_cast<std::uint64_t>(position) + found.first_index;
+    if (all.count == 0 || first < all.first_index) {
+      all.first_index = first;
+      all.first_value = found.first_value;
+    }
+    all.count += found.count;
+  }
+
+  // Casts the elements [begin, end) one row after the other.
+  void Gather(std::int64_t begin, std::int64_t end) {
+    if (begin >= end) return;
+    RowCursor cursor(layout_, begin);
+    while (begin < end) {
+      const std::int64_t row = std::min(end - begin, cursor.row_rest());
+      if (cursor.stride() == 1 && row * from_size_ >= kMinRowBytes) {
+        Take(arguments_.base + cursor.offset() * from_size_, begin, row,
+             streamed_);
+        cursor.Advance(row);
+        begin += row;
+      } else {
+        begin += TakeBlock(cursor, begin, end);
+      }
+    }
+  }
+
+  // Casts as many elements from the cursor on as a block has room for. Returns
+  // their number.
+  std::int64_t TakeBlock(RowCursor& cursor, std::int64_t begin,
+                         std::int64_t end) {
+    alignas(64) std::array<std::byte, kBlockBytes> block;
+    const GatherLoop gather = ActiveCastTable().layout.gather[size_log2_];
+    const std::int64_t room = std::min(end - begin, kBlockBytes / from_size_);
+    std::int64_t filled = 0;
+    while (filled < room) {
+      const std::int64_t size = std::min(cursor.row_rest(), room - filled);
+      gather(arguments_.base + cursor.offset() * from_size_, cursor.stride(),
+             static_cast<std::size_t>(size),
+             block.data() + filled * from_size_);
+      cursor.Advance(size);
+      filled += size;
+    }
+    Take(block.data(), begin, filled, streamed_);
+    return filled;
+  }
+
+  // Casts what the indices [first, last) of the dimensions up to `rows` stand
+  // for.
+  void Transpose(std::size_t rows, std::int64_t first, std::int64_t last) {
+    const std::int64_t size = layout_.shape(rows);
+    while (first < last) {
+      const std::int64_t count = std::min(size - first % size, last - first);
+      TransposeRows(rows, first, count);
+      first += count;
+    }
+  }
+
+  // Of those, `count` that are neighbours in the storage.
+  void TransposeRows(std::size_t rows, std::int64_t first, std::int64_t count) {
+    const std::size_t columns = layout_.rank() - 1;
+    const std::int64_t row_size = layout_.Count(rows + 1, layout_.rank());
+    const std::int64_t offset =
+        layout_.offset() + layout_.Distance(0, rows + 1, first);
+    const std::int64_t planes = layout_.Count(rows + 1, columns);
+    const std::int64_t tile_rows =
+        std::max(kTileBytes / from_size_, std::int64_t{1});
+    for (std::int64_t plane = 0; plane < planes; ++plane) {
+      for (std::int64_t i = 0; i < count; i += tile_rows) {
+        TransposeTiles(
+            {.offset = offset + layout_.Distance(rows + 1, columns, plane) + i,
+             .index = (first + i) * row_size + plane * layout_.shape(columns),
+             .rows = std::min(tile_rows, count - i),
+             .row_size = row_size});
+      }
+    }
+  }
+
+  // Some neighbours in the storage, which are the first of rows.
+  struct Tiles {
+    std::int64_t offset;
+    // Of the first, in the layout's C order, and from one to the next.
+    std::int64_t index;
+    std::int64_t rows;
+    std::int64_t row_size;
+  };
+
+  void TransposeTiles(const Tiles& tiles) {
+    alignas(64) std::array<std::byte, kBlockBytes> block;
+    const TransposeLoop transpose =
+        ActiveCastTable().layout.transpose[size_log2_];
+    const std::size_t last = layout_.rank() - 1;
+    const std::int64_t columns = layout_.shape(last);
+    const std::int64_t tile_columns = kBlockBytes / from_size_ / tiles.rows;
+    for (std::int64_t j = 0; j < columns; j += tile_columns) {
+      const std::int64_t size = std::min(tile_columns, columns - j);
+      transpose(arguments_.base +
+                    (tiles.offset + j * layout_.stride(last)) * from_size_,
+                layout_.stride(last), static_cast<std::size_t>(tiles.rows),
+                static_cast<std::size_t>(size), block.data(), size);
+      if (size == tiles.row_size) {
+        Take(block.data(), tiles.index, tiles.rows * size, false);
+        continue;
+      }
+      for (std::int64_t i = 0; i < tiles.rows; ++i) {
+        Take(block.data() + i * size * from_size_,
+             tiles.index + i * tiles.row_size + j, size, false);
+      }
+    }
+  }
+
+  StridedCastArguments arguments_;
+  JoinedLayout layout_;
+  PackedCast cast_;
+  std::int64_t from_size_;
+  std::int64_t to_size_;
+  std::size_t size_log2_;
+  bool streamed_;
+};
+
+}  // namespace
+
+void CastStrided(DType from, const std::byte* base, const Layout& layout,
+                 std::int64_t begin, std::int64_t count, DType to,
+                 ByteOrder to_order, std::byte* dst, Overflow overflow,
+                 CastFailures* failures) {
+  if (overflow == Overflow::kError) *failures = {};
+  if (count == 0) return;
+  StridedCast({.from = from,
+               .base = base,
+               .begin = begin,
+               .count = count,
+               .to = to,
+               .to_order = to_order,
+               .dst = dst,
+               .overflow = overflow,
+               .failures = failures},
+              layout)
+      .Run();
+}
+
+}  // namespace tensord
