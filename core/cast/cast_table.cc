@@ -54,9 +54,9 @@ auto ThroughType() {
     if constexpr (!std::same_as<To, PartOf<From>>) return PartOf<From>{};
   } else if constexpr (std::same_as<From, Bool> && !std::integral<To>) {
     return std::uint8_t{};
-  } else if constexpr (std::same_as<To, Complex64> && !kFromComplex &&
-                       !std::same_as<From, float>) {
-    return float{};
+  } else if constexpr (kToComplex && !kFromComplex &&
+                       !std::same_as<From, PartOf<To>>) {
+    return PartOf<To>{};
   } else if constexpr (NarrowFloat<From> &&
                        (!std::same_as<From, BFloat16> ||
                         std::same_as<To, Complex128>)&&!std::same_as<To,

@@ -45,12 +45,18 @@ using TransposeLoop = void (*)(const std::byte* src, std::ptrdiff_t src_stride,
                                std::size_t rows, std::size_t columns,
                                std::byte* dst, std::ptrdiff_t dst_stride);
 
+// Copies lines of 64 bytes past the caches, where the processor can. REQUIRES:
+// both addresses are aligned to lines, and `bytes` is a multiple.
+using StreamLoop = void (*)(const std::byte* src, std::byte* dst,
+                            std::size_t bytes);
+
 // Loops that do not depend on what elements mean; by the binary logarithm of
 // their size in bytes. None overlaps its source but SwapLoop.
 struct LayoutLoops {
   std::array<SwapLoop, 4> swap;
   std::array<GatherLoop, 5> gather;
   std::array<TransposeLoop, 5> transpose;
+  StreamLoop stream_lines;
 };
 
 struct CastTable {

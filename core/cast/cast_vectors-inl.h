@@ -255,6 +255,34 @@ void StoreFloats(D floats, hn::Vec<D> values, std::byte* dst) {
   StoreLowest<std::make_unsigned_t<To>>(wide, truncated, dst);
 }
 
+// ---- Real and complex -------------------------------------------------------
+
+template <>
+struct VectorBody<double, Complex128, Overflow::kTorch> {
+  using Doubles = hn::ScalableTag<double>;
+  static constexpr std::size_t kElements = hn::MaxLanes(Doubles());
+
+  static void Cast(const std::byte* src, std::byte* dst) {
+    const Doubles doubles;
+    hn::StoreInterleaved2(LoadLanes<double>(doubles, src), hn::Zero(doubles),
+                          doubles, TypedPointer<double>(dst));
+  }
+};
+
+template <>
+struct VectorBody<Complex128, double, Overflow::kTorch> {
+  using Doubles = hn::ScalableTag<double>;
+  static constexpr std::size_t kElements = hn::MaxLanes(Doubles());
+
+  static void Cast(const std::byte* src, std::byte* dst) {
+    const Doubles doubles;
+    const auto lower = LoadLanes<double>(doubles, src);
+    const auto upper = LoadLanes<double>(doubles, src + sizeof(lower));
+    hn::StoreU(hn::ConcatEven(doubles, upper, lower), doubles,
+               TypedPointer<double>(dst));
+  }
+};
+
 // ---- Elements of one byte, by table -----------------------------------------
 
 // A destination of one or two bytes is looked up, where processors permute

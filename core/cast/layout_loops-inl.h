@@ -20,6 +20,10 @@
 #include "core/scalar_types.h"
 #include "hwy/highway.h"
 
+#if HWY_ARCH_X86
+#include <emmintrin.h>
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace tensord {
 namespace HWY_NAMESPACE {
@@ -278,6 +282,29 @@ void TransposeElements(const std::byte* src, std::ptrdiff_t src_stride,
 
 #endif  // vectors
 
+// ---- Streams ----------------------------------------------------------------
+
+inline void StreamLines(const std::byte* src, std::byte* dst,
+                        std::size_t bytes) {
+#if HWY_TARGET == HWY_SCALAR && HWY_ARCH_X86
+  // All that this architecture's processors have, which Highway's scalars do
+  // not use.
+  for (std::size_t i = 0; i < bytes; i += sizeof(__m128i)) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i),
+                     _mm_load_si128(reinterpret_cast<const __m128i*>(src + i)));
+  }
+#elif HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  std::memcpy(dst, src, bytes);
+#else
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<std::uint8_t> lanes;
+  for (std::size_t i = 0; i < bytes; i += hn::MaxLanes(lanes)) {
+    hn::Stream(hn::Load(lanes, reinterpret_cast<const std::uint8_t*>(src + i)),
+               lanes, reinterpret_cast<std::uint8_t*>(dst + i));
+  }
+#endif
+}
+
 inline constexpr LayoutLoops kLayoutLoops = {
     .swap = {&CopyElements<std::uint8_t>, &SwapUnits<std::uint16_t>,
              &SwapUnits<std::uint32_t>, &SwapUnits<std::uint64_t>},
@@ -286,10 +313,12 @@ inline constexpr LayoutLoops kLayoutLoops = {
                &GatherElements<std::uint32_t, std::uint64_t>,
                &GatherElements<std::uint64_t, std::uint64_t>,
                &GatherOneByOne<Complex128>},
-    .transpose = {
-        &TransposeElements<std::uint8_t>, &TransposeElements<std::uint16_t>,
-        &TransposeElements<std::uint32_t>, &TransposeElements<std::uint64_t>,
-        &TransposeElements<Complex128>}};
+    .transpose = {&TransposeElements<std::uint8_t>,
+                  &TransposeElements<std::uint16_t>,
+                  &TransposeElements<std::uint32_t>,
+                  &TransposeElements<std::uint64_t>,
+                  &TransposeElements<Complex128>},
+    .stream_lines = &StreamLines};
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE

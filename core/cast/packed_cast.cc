@@ -24,12 +24,13 @@ static_assert(std::endian::native == std::endian::little);
 // cache, and the buffer fits any stack.
 constexpr std::size_t kBlockBytes = std::size_t{8} * 1024;
 
-// Streamed casts walk through four pages at a time, some lines of each in turn:
-// a core follows several streams of reads better than one.
+// Streamed casts walk through several pages at a time, a few lines of each in
+// turn, and fetch those of the next turn ahead: one stream of reads does not
+// keep a core's memory requests in flight.
 constexpr std::size_t kLineBytes = 64;
 constexpr std::size_t kVisitBytes = 512;
-constexpr std::size_t kPageBytes = 4096;
-constexpr std::size_t kPages = 4;
+constexpr std::size_t kPageElements = 4096;
+constexpr std::size_t kPages = 8;
 
 SwapLoop FindSwap(DType dtype, ByteOrder order) {
   const std::size_t unit = SwapUnit(dtype);
@@ -38,16 +39,10 @@ SwapLoop FindSwap(DType dtype, ByteOrder order) {
       .layout.swap[static_cast<std::size_t>(std::countr_zero(unit))];
 }
 
-// Copies whole lines past the caches. REQUIRES: both addresses are aligned.
-void StreamLines(const std::byte* src, std::byte* dst, std::size_t bytes) {
-#ifdef __SSE2__
-  for (std::size_t i = 0; i < bytes; i += sizeof(__m128i)) {
-    _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i),
-                     _mm_load_si128(reinterpret_cast<const __m128i*>(src + i)));
+void FetchLines(const std::byte* src, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += kLineBytes) {
+    __builtin_prefetch(src + i);
   }
-#else
-  std::memcpy(dst, src, bytes);
-#endif
 }
 
 // Orders streamed stores before what follows.
@@ -70,6 +65,7 @@ PackedCast::PackedCast(DType from, ByteOrder from_order, DType to,
       result_units_(to_size_ / SwapUnit(to)),
       reports_(overflow == Overflow::kError) {
   const CastEntry& entry = ActiveCastTable().Find(from, to);
+  stream_lines_ = ActiveCastTable().layout.stream_lines;
   loop_ = overflow == Overflow::kSaturate ? entry.saturate : entry.torch;
   if (reports_) count_misfits_ = entry.count_misfits;
 }
@@ -133,13 +129,14 @@ void PackedCast::RunStreamed(const std::byte* src, std::byte* dst,
   // Whole lines of results.
   const std::size_t visit = std::max(
       kVisitBytes / std::max(from_size_, to_size_), kLineBytes / to_size_);
-  const std::size_t page = visit * (kPageBytes / kVisitBytes);
   RunCached(src, dst, head, nullptr);
   std::size_t i = head;
-  for (; i + page * kPages <= count; i += page * kPages) {
-    for (std::size_t v = i; v < i + page; v += visit) {
+  for (; i + kPages * kPageElements <= count; i += kPages * kPageElements) {
+    for (std::size_t v = i; v < i + kPageElements; v += visit) {
       for (std::size_t p = 0; p < kPages; ++p) {
-        StreamVisit(src, dst, v + p * page, visit);
+        const std::size_t begin = v + p * kPageElements;
+        FetchLines(src + (begin + visit) * from_size_, visit * from_size_);
+        StreamVisit(src, dst, begin, visit);
       }
     }
   }
@@ -152,7 +149,7 @@ void PackedCast::StreamVisit(const std::byte* src, std::byte* dst,
                              std::size_t begin, std::size_t count) const {
   alignas(kLineBytes) std::byte lines[kVisitBytes];
   CastBlock(src + begin * from_size_, lines, count, nullptr);
-  StreamLines(lines, dst + begin * to_size_, count * to_size_);
+  stream_lines_(lines, dst + begin * to_size_, count * to_size_);
 }
 
 }  // namespace tensord

@@ -58,6 +58,7 @@ class PackedCast {
   std::size_t source_units_ = 1;
   SwapLoop swap_result_ = nullptr;
   std::size_t result_units_ = 1;
+  StreamLoop stream_lines_;
   bool reports_;
 };
 
