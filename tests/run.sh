@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Installs what tensord's tests need, builds a preset and runs every test. The last line is `N passed, N failed`.
 #
-# Usage: tests/run.sh [--preset release|debug|asan|tsan]
+# Usage: tests/run.sh [--preset release|debug|asan|tsan] [--exhaustive]
+#
+# With --exhaustive, tests that sample what can be enumerated take all of it: every float32 into every narrower float, on
+# every instruction set. It takes some minutes more.
 #
 # With a sanitizer, the server and the C++ tests are instrumented; the Python tests run against that server, through a
 # client that is not.
@@ -13,7 +16,8 @@ preset=release
 while (($#)); do
   case "$1" in
     --preset) preset=${2?--preset needs a name}; shift 2 ;;
-    *) echo "usage: tests/run.sh [--preset release|debug|asan|tsan]" >&2; exit 2 ;;
+    --exhaustive) export TENSORD_EXHAUSTIVE=1; shift ;;
+    *) echo "usage: tests/run.sh [--preset release|debug|asan|tsan] [--exhaustive]" >&2; exit 2 ;;
   esac
 done
 

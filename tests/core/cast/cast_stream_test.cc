@@ -14,11 +14,13 @@
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "tests/core/cast/cast_inputs.h"
+#include "tests/core/cast/every_cast_table.h"
 
 namespace tensord {
 namespace {
 
 using testing::CastInputs;
+using testing::WithEveryCastTable;
 
 // What the whole gives at once.
 struct Whole {
@@ -84,38 +86,42 @@ std::vector<std::byte> SomeBytes(DType dtype, std::size_t count,
 }
 
 TEST(CastStreamTest, PiecesGiveWhatTheWholeGives) {
-  std::mt19937_64 random(9);
-  for (const DType from : AllDTypes()) {
-    for (const DType to : AllDTypes()) {
-      const CastStream::Options options{
-          .from = from,
-          .from_order = RandomOrder(random),
-          .to = to,
-          .to_order = RandomOrder(random),
-          .overflow = static_cast<Overflow>(random() % 3)};
-      const std::vector<std::byte> source = SomeBytes(from, 150, random);
-      CheckPieces(options, source, 1, random);
-      CheckPieces(options, source, 7, random);
-      CheckPieces(options, source, 40, random);
-      CheckPieces(options, source, 1000, random);
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(9);
+    for (const DType from : AllDTypes()) {
+      for (const DType to : AllDTypes()) {
+        const CastStream::Options options{
+            .from = from,
+            .from_order = RandomOrder(random),
+            .to = to,
+            .to_order = RandomOrder(random),
+            .overflow = static_cast<Overflow>(random() % 3)};
+        const std::vector<std::byte> source = SomeBytes(from, 150, random);
+        CheckPieces(options, source, 1, random);
+        CheckPieces(options, source, 7, random);
+        CheckPieces(options, source, 40, random);
+        CheckPieces(options, source, 1000, random);
+      }
     }
-  }
+  });
 }
 
 TEST(CastStreamTest, LargePiecesPassThroughBlocks) {
-  std::mt19937_64 random(10);
-  std::vector<std::byte> source(3'000'000);
-  for (std::byte& byte : source) byte = static_cast<std::byte>(random());
-  for (const ByteOrder from_order : {ByteOrder::kLittle, ByteOrder::kBig}) {
-    for (const ByteOrder to_order : {ByteOrder::kLittle, ByteOrder::kBig}) {
-      CheckPieces({.from = DType::kFloat32,
-                   .from_order = from_order,
-                   .to = DType::kInt16,
-                   .to_order = to_order,
-                   .overflow = Overflow::kError},
-                  source, 1'000'000, random);
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(10);
+    std::vector<std::byte> source(3'000'000);
+    for (std::byte& byte : source) byte = static_cast<std::byte>(random());
+    for (const ByteOrder from_order : {ByteOrder::kLittle, ByteOrder::kBig}) {
+      for (const ByteOrder to_order : {ByteOrder::kLittle, ByteOrder::kBig}) {
+        CheckPieces({.from = DType::kFloat32,
+                     .from_order = from_order,
+                     .to = DType::kInt16,
+                     .to_order = to_order,
+                     .overflow = Overflow::kError},
+                    source, 1'000'000, random);
+      }
     }
-  }
+  });
 }
 
 TEST(CastStreamTest, FinishTellsTheIndexInTheWhole) {

@@ -16,12 +16,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/core/cast/cast_inputs.h"
+#include "tests/core/cast/every_cast_table.h"
 
 namespace tensord {
 namespace {
 
 using testing::CastInputs;
 using ::testing::ElementsAre;
+using testing::WithEveryCastTable;
 
 template <class T>
 std::vector<std::byte> BytesOf(const std::vector<T>& elements) {
@@ -90,75 +92,81 @@ std::vector<std::byte> SomeElements(DType dtype, std::size_t count,
 // The result of an element depends neither on where it lies nor on what is
 // around it, and nothing is written behind the last.
 TEST(CastPackedTest, PositionAndAlignmentDoNotMatter) {
-  std::mt19937_64 random(3);
-  for (const DType from : AllDTypes()) {
-    const std::vector<std::byte> inputs = SomeElements(from, 70, random);
-    for (const DType to : AllDTypes()) {
-      const Overflow overflow = kPolicies[random() % 3];
-      ElementwiseCast expected(from, to, overflow);
-      for (std::size_t length = 0; length <= 70; ++length) {
-        const std::size_t from_shift = random() % 16;
-        const std::size_t to_shift = random() % 16;
-        std::vector<std::byte> source(inputs.size() + 16);
-        std::copy(inputs.begin(), inputs.end(), source.begin() + from_shift);
-        std::vector<std::byte> result(length * ItemSize(to) + 32,
-                                      std::byte{0xa5});
-        CastFailures failures;
-        CastPacked(from, source.data() + from_shift, to,
-                   result.data() + to_shift, length, overflow, &failures);
-        ASSERT_TRUE(std::equal(expected.results().begin(),
-                               expected.results().end(),
-                               result.begin() + to_shift))
-            << Name(from) << " to " << Name(to) << " length " << length;
-        EXPECT_EQ(
-            std::count(result.begin() + to_shift + expected.results().size(),
-                       result.end(), std::byte{0xa5}),
-            32 - static_cast<std::ptrdiff_t>(to_shift));
-        ExpectSameFailures(failures, expected.failures());
-        if (length < 70) {
-          expected.Take(inputs.data() + length * ItemSize(from));
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(3);
+    for (const DType from : AllDTypes()) {
+      const std::vector<std::byte> inputs = SomeElements(from, 70, random);
+      for (const DType to : AllDTypes()) {
+        const Overflow overflow = kPolicies[random() % 3];
+        ElementwiseCast expected(from, to, overflow);
+        for (std::size_t length = 0; length <= 70; ++length) {
+          const std::size_t from_shift = random() % 16;
+          const std::size_t to_shift = random() % 16;
+          std::vector<std::byte> source(inputs.size() + 16);
+          std::copy(inputs.begin(), inputs.end(), source.begin() + from_shift);
+          std::vector<std::byte> result(length * ItemSize(to) + 32,
+                                        std::byte{0xa5});
+          CastFailures failures;
+          CastPacked(from, source.data() + from_shift, to,
+                     result.data() + to_shift, length, overflow, &failures);
+          ASSERT_TRUE(std::equal(expected.results().begin(),
+                                 expected.results().end(),
+                                 result.begin() + to_shift))
+              << Name(from) << " to " << Name(to) << " length " << length;
+          EXPECT_EQ(
+              std::count(result.begin() + to_shift + expected.results().size(),
+                         result.end(), std::byte{0xa5}),
+              32 - static_cast<std::ptrdiff_t>(to_shift));
+          ExpectSameFailures(failures, expected.failures());
+          if (length < 70) {
+            expected.Take(inputs.data() + length * ItemSize(from));
+          }
         }
       }
     }
-  }
+  });
 }
 
 TEST(CastPackedTest, InPlaceGivesTheSame) {
-  std::mt19937_64 random(4);
-  for (const DType from : AllDTypes()) {
-    for (const DType to : AllDTypes()) {
-      if (ItemSize(from) != ItemSize(to)) continue;
-      for (const Overflow overflow : kPolicies) {
-        std::vector<std::byte> elements = SomeElements(from, 5000, random);
-        std::vector<std::byte> apart(elements.size());
-        CastFailures expected;
-        CastFailures failures;
-        CastPacked(from, elements.data(), to, apart.data(), 5000, overflow,
-                   &expected);
-        CastPacked(from, elements.data(), to, elements.data(), 5000, overflow,
-                   &failures);
-        EXPECT_EQ(elements, apart) << Name(from) << " to " << Name(to);
-        ExpectSameFailures(failures, expected);
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(4);
+    for (const DType from : AllDTypes()) {
+      for (const DType to : AllDTypes()) {
+        if (ItemSize(from) != ItemSize(to)) continue;
+        for (const Overflow overflow : kPolicies) {
+          std::vector<std::byte> elements = SomeElements(from, 5000, random);
+          std::vector<std::byte> apart(elements.size());
+          CastFailures expected;
+          CastFailures failures;
+          CastPacked(from, elements.data(), to, apart.data(), 5000, overflow,
+                     &expected);
+          CastPacked(from, elements.data(), to, elements.data(), 5000, overflow,
+                     &failures);
+          EXPECT_EQ(elements, apart) << Name(from) << " to " << Name(to);
+          ExpectSameFailures(failures, expected);
+        }
       }
     }
-  }
+  });
 }
 
 TEST(CastPackedTest, FailuresAreCountedAcrossBlocks) {
-  std::vector<float> source(100000, 1.0f);
-  source[54321] = 300.0f;
-  source[54322] = -129.0f;
-  source[99999] = std::numeric_limits<float>::quiet_NaN();
-  std::vector<std::int8_t> result(source.size());
-  CastFailures failures{.count = 7, .first_index = 8, .first_value = "old"};
-  CastPacked(DType::kFloat32, BytesOf(source).data(), DType::kInt8,
-             reinterpret_cast<std::byte*>(result.data()), source.size(),
-             Overflow::kError, &failures);
-  EXPECT_EQ(failures.count, 3u);
-  EXPECT_EQ(failures.first_index, 54321u);
-  EXPECT_EQ(failures.first_value, "300.0");
-  EXPECT_EQ(result[54321], 44);
-  EXPECT_EQ(result[0], 1);
+  WithEveryCastTable([&] {
+    std::vector<float> source(100000, 1.0f);
+    source[54321] = 300.0f;
+    source[54322] = -129.0f;
+    source[99999] = std::numeric_limits<float>::quiet_NaN();
+    std::vector<std::int8_t> result(source.size());
+    CastFailures failures{.count = 7, .first_index = 8, .first_value = "old"};
+    CastPacked(DType::kFloat32, BytesOf(source).data(), DType::kInt8,
+               reinterpret_cast<std::byte*>(result.data()), source.size(),
+               Overflow::kError, &failures);
+    EXPECT_EQ(failures.count, 3u);
+    EXPECT_EQ(failures.first_index, 54321u);
+    EXPECT_EQ(failures.first_value, "300.0");
+    EXPECT_EQ(result[54321], 44);
+    EXPECT_EQ(result[0], 1);
+  });
 }
 
 TEST(CastPackedTest, OtherPoliciesLeaveFailuresAlone) {
@@ -208,22 +216,24 @@ TEST(CastFailuresTest, NoFailuresAreOk) {
 // ---- SwapBytes --------------------------------------------------------------
 
 TEST(SwapBytesTest, ReversesEveryUnit) {
-  std::mt19937_64 random(5);
-  for (const DType dtype : AllDTypes()) {
-    for (const std::size_t count : {0, 1, 3, 67}) {
-      std::vector<std::byte> elements = SomeElements(dtype, count, random);
-      std::vector<std::byte> expected = elements;
-      for (std::size_t i = 0; i < expected.size(); i += SwapUnit(dtype)) {
-        std::reverse(expected.begin() + i,
-                     expected.begin() + i + SwapUnit(dtype));
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(5);
+    for (const DType dtype : AllDTypes()) {
+      for (const std::size_t count : {0, 1, 3, 67}) {
+        std::vector<std::byte> elements = SomeElements(dtype, count, random);
+        std::vector<std::byte> expected = elements;
+        for (std::size_t i = 0; i < expected.size(); i += SwapUnit(dtype)) {
+          std::reverse(expected.begin() + i,
+                       expected.begin() + i + SwapUnit(dtype));
+        }
+        std::vector<std::byte> swapped(elements.size());
+        SwapBytes(dtype, elements.data(), swapped.data(), count);
+        EXPECT_EQ(swapped, expected) << Name(dtype);
+        SwapBytes(dtype, elements.data(), elements.data(), count);
+        EXPECT_EQ(elements, expected) << Name(dtype);
       }
-      std::vector<std::byte> swapped(elements.size());
-      SwapBytes(dtype, elements.data(), swapped.data(), count);
-      EXPECT_EQ(swapped, expected) << Name(dtype);
-      SwapBytes(dtype, elements.data(), elements.data(), count);
-      EXPECT_EQ(elements, expected) << Name(dtype);
     }
-  }
+  });
 }
 
 // ---- CastStrided ------------------------------------------------------------
@@ -289,65 +299,73 @@ void CheckStrided(DType from, DType to, Overflow overflow, ByteOrder order,
 }
 
 TEST(CastStridedTest, AgreesWithAWalkOverTheElements) {
-  std::mt19937_64 random(6);
-  for (int round = 0; round < 600; ++round) {
-    const DType from = AllDTypes()[random() % kDTypeCount];
-    const DType to = AllDTypes()[random() % kDTypeCount];
-    std::int64_t storage = 0;
-    const Layout layout = RandomLayout(&storage, random);
-    const std::int64_t total = ElementCount(layout.shape);
-    if (total > 3000) continue;
-    const std::int64_t begin =
-        static_cast<std::int64_t>(random()) % total * (round % 2);
-    const std::int64_t first = std::max<std::int64_t>(begin, 0);
-    CheckStrided(
-        from, to, kPolicies[random() % 3],
-        random() % 2 == 0 ? ByteOrder::kLittle : ByteOrder::kBig, layout,
-        SomeElements(from, static_cast<std::size_t>(storage), random), first,
-        round % 3 == 0
-            ? total - first
-            : static_cast<std::int64_t>(
-                  random() % static_cast<std::uint64_t>(total - first + 1)));
-  }
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(6);
+    for (int round = 0; round < 600; ++round) {
+      const DType from = AllDTypes()[random() % kDTypeCount];
+      const DType to = AllDTypes()[random() % kDTypeCount];
+      std::int64_t storage = 0;
+      const Layout layout = RandomLayout(&storage, random);
+      const std::int64_t total = ElementCount(layout.shape);
+      if (total > 3000) continue;
+      const std::int64_t begin =
+          static_cast<std::int64_t>(random()) % total * (round % 2);
+      const std::int64_t first = std::max<std::int64_t>(begin, 0);
+      CheckStrided(
+          from, to, kPolicies[random() % 3],
+          random() % 2 == 0 ? ByteOrder::kLittle : ByteOrder::kBig, layout,
+          SomeElements(from, static_cast<std::size_t>(storage), random), first,
+          round % 3 == 0
+              ? total - first
+              : static_cast<std::int64_t>(
+                    random() % static_cast<std::uint64_t>(total - first + 1)));
+    }
+  });
 }
 
 // Longer than blocks, with rows that are cast where they lie.
 TEST(CastStridedTest, AgreesWithAWalkOverLongRows) {
-  std::mt19937_64 random(7);
-  const std::vector<Layout> layouts = {
-      {.shape = {30000}, .strides = {1}, .offset = 5},
-      {.shape = {7, 3001}, .strides = {4000, 1}, .offset = 1},
-      {.shape = {3001, 7}, .strides = {1, 4000}, .offset = 1},
-      {.shape = {2, 9000}, .strides = {-9001, 1}, .offset = 9001},
-      {.shape = {5, 4000}, .strides = {0, 1}, .offset = 0},
-      {.shape = {25000}, .strides = {-1}, .offset = 24999},
-  };
-  for (const Layout& layout : layouts) {
-    for (const DType from :
-         {DType::kUInt8, DType::kFloat32, DType::kComplex128}) {
-      const std::vector<std::byte> storage = SomeElements(from, 30006, random);
-      const std::int64_t total = ElementCount(layout.shape);
-      for (const ByteOrder order : {ByteOrder::kLittle, ByteOrder::kBig}) {
-        CheckStrided(from, DType::kInt16, Overflow::kError, order, layout,
-                     storage, 0, total);
-        CheckStrided(from, DType::kFloat32, Overflow::kTorch, order, layout,
-                     storage, 1234, total - 3000);
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(7);
+    const std::vector<Layout> layouts = {
+        {.shape = {30000}, .strides = {1}, .offset = 5},
+        {.shape = {7, 3001}, .strides = {4000, 1}, .offset = 1},
+        {.shape = {3001, 7}, .strides = {1, 4000}, .offset = 1},
+        {.shape = {2, 9000}, .strides = {-9001, 1}, .offset = 9001},
+        {.shape = {5, 4000}, .strides = {0, 1}, .offset = 0},
+        {.shape = {25000}, .strides = {-1}, .offset = 24999},
+    };
+    for (const Layout& layout : layouts) {
+      for (const DType from :
+           {DType::kUInt8, DType::kFloat32, DType::kComplex128}) {
+        const std::vector<std::byte> storage =
+            SomeElements(from, 30006, random);
+        const std::int64_t total = ElementCount(layout.shape);
+        for (const ByteOrder order : {ByteOrder::kLittle, ByteOrder::kBig}) {
+          CheckStrided(from, DType::kInt16, Overflow::kError, order, layout,
+                       storage, 0, total);
+          CheckStrided(from, DType::kFloat32, Overflow::kTorch, order, layout,
+                       storage, 1234, total - 3000);
+        }
       }
     }
-  }
+  });
 }
 
 TEST(CastStridedTest, EverySplitGivesTheSame) {
-  std::mt19937_64 random(8);
-  const Layout layout{.shape = {3, 4, 5}, .strides = {1, -15, 3}, .offset = 45};
-  const std::vector<std::byte> storage =
-      SomeElements(DType::kInt32, 61, random);
-  for (std::int64_t begin = 0; begin <= 60; ++begin) {
-    for (std::int64_t end = begin; end <= 60; ++end) {
-      CheckStrided(DType::kInt32, DType::kUInt8, Overflow::kError,
-                   ByteOrder::kLittle, layout, storage, begin, end - begin);
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(8);
+    const Layout layout{
+        .shape = {3, 4, 5}, .strides = {1, -15, 3}, .offset = 45};
+    const std::vector<std::byte> storage =
+        SomeElements(DType::kInt32, 61, random);
+    for (std::int64_t begin = 0; begin <= 60; ++begin) {
+      for (std::int64_t end = begin; end <= 60; ++end) {
+        CheckStrided(DType::kInt32, DType::kUInt8, Overflow::kError,
+                     ByteOrder::kLittle, layout, storage, begin, end - begin);
+      }
     }
-  }
+  });
 }
 
 TEST(CastStridedTest, NoElementsNeedNoMemory) {
