@@ -247,8 +247,9 @@ void TransposeElements(const std::byte* src, std::ptrdiff_t src_stride,
                   static_cast<std::ptrdiff_t>(column)) *
                      kSize;
   };
-  for (std::size_t i = 0; i < body_rows; i += Body::kRows) {
-    for (std::size_t j = 0; j < body_columns; j += Body::kColumns) {
+  // Rows within columns: what lies together in the source is read together.
+  for (std::size_t j = 0; j < body_columns; j += Body::kColumns) {
+    for (std::size_t i = 0; i < body_rows; i += Body::kRows) {
       Body::Transpose(at(i, j), src_stride * kSize, to(i, j),
                       dst_stride * kSize);
     }

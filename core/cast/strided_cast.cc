@@ -25,6 +25,8 @@ constexpr std::int64_t kMinRowBytes = 1024;
 // since processors fetch them in pairs.
 constexpr std::int64_t kTileBytes = 128;
 
+constexpr std::int64_t kLineBytes = 64;
+
 // Rows, one below the other in the storage, that are too few to transpose.
 constexpr std::int64_t kMaxUntransposedRows = 1;
 
@@ -292,6 +294,8 @@ class StridedCast {
     const std::int64_t tile_columns = kBlockBytes / from_size_ / tiles.rows;
     for (std::int64_t j = 0; j < columns; j += tile_columns) {
       const std::int64_t size = std::min(tile_columns, columns - j);
+      const std::int64_t next = std::min(tile_columns, columns - j - size);
+      FetchColumns(tiles, j + size, next);
       transpose(arguments_.base +
                     (tiles.offset + j * layout_.stride(last)) * from_size_,
                 layout_.stride(last), static_cast<std::size_t>(tiles.rows),
@@ -303,6 +307,19 @@ class StridedCast {
       for (std::int64_t i = 0; i < tiles.rows; ++i) {
         Take(block.data() + i * size * from_size_,
              tiles.index + i * tiles.row_size + j, size, false);
+      }
+    }
+  }
+
+  // Columns are too far apart for processors to foresee the next.
+  void FetchColumns(const Tiles& tiles, std::int64_t begin,
+                    std::int64_t count) const {
+    const std::int64_t stride = layout_.stride(layout_.rank() - 1);
+    for (std::int64_t j = begin; j < begin + count; ++j) {
+      const std::byte* const column =
+          arguments_.base + (tiles.offset + j * stride) * from_size_;
+      for (std::int64_t i = 0; i < tiles.rows * from_size_; i += kLineBytes) {
+        __builtin_prefetch(column + i);
       }
     }
   }
