@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "core/cast/cast_stream.h"
+#include "core/error.h"
 
 namespace tensord {
 namespace {
@@ -85,6 +87,8 @@ struct Copy {
   DType to;
   Overflow overflow;
   std::int64_t count;
+  // Null if nobody asks.
+  ConversionReport* report;
 };
 
 // Reads elements as `as`, chunk by chunk, and hands each chunk to `take`, a
@@ -112,7 +116,17 @@ absl::Status ReadChunks(const Copy& copy, DType as, DeviceBackend& host,
   return absl::OkStatus();
 }
 
-// Writes packed elements that the host can read where they are.
+// All elements, as they are, if the host can read them where they lie.
+std::optional<absl::Span<const std::byte>> HostElements(const Copy& copy) {
+  const std::byte* const base =
+      copy.from_backend.HostAddress(*copy.from.buffer);
+  if (base == nullptr || !IsContiguous(copy.from.layout)) return std::nullopt;
+  const std::size_t item_size = ItemSize(copy.from.dtype);
+  return absl::MakeConstSpan(
+      base + static_cast<std::size_t>(copy.from.layout.offset) * item_size,
+      static_cast<std::size_t>(copy.count) * item_size);
+}
+
 absl::Status WriteInPlace(absl::Span<const std::byte> elements,
                           BufferWriter& writer) {
   while (!elements.empty()) {
@@ -124,41 +138,65 @@ absl::Status WriteInPlace(absl::Span<const std::byte> elements,
   return writer.Finish();
 }
 
+// Hands elements, read as `as`, to the writer.
+absl::Status WriteChunks(const Copy& copy, DType as, DeviceBackend& host,
+                         CastFailures* failures, BufferWriter& writer) {
+  absl::Status status = ReadChunks(
+      copy, as, host, failures,
+      [&](absl::Span<const std::byte> piece) { return writer.Write(piece); });
+  return status.ok() ? writer.Finish() : status;
+}
+
 // From the host's reach to a device that only a writer can fill.
 absl::Status CopyThroughWriter(const Copy& copy,
                                const std::shared_ptr<Buffer>& destination,
                                DeviceBackend& host, CastFailures* failures) {
   // Only the side that reads can tell positions.
-  const bool report = copy.overflow == Overflow::kError;
-  const std::size_t from_size = ItemSize(copy.from.dtype);
-  const bool read_casts = report || ItemSize(copy.to) < from_size;
+  const bool refuses = copy.overflow == Overflow::kError;
+  const auto in_place = refuses ? std::nullopt : HostElements(copy);
+  const bool read_casts =
+      !in_place.has_value() &&
+      (refuses || ItemSize(copy.to) < ItemSize(copy.from.dtype));
   const DType carried = read_casts ? copy.to : copy.from.dtype;
-  const std::byte* const base =
-      copy.from_backend.HostAddress(*copy.from.buffer);
-  const bool in_place =
-      base != nullptr && !report && IsContiguous(copy.from.layout);
   const auto writer = copy.to_backend.NewWriter(
-      destination, {.from = in_place ? copy.from.dtype : carried,
+      destination, {.from = carried,
                     .from_order = ByteOrder::kLittle,
                     .to = copy.to,
                     .to_order = ByteOrder::kLittle,
-                    .overflow = report ? Overflow::kTorch : copy.overflow});
-  if (in_place) {
-    const std::size_t offset =
-        static_cast<std::size_t>(copy.from.layout.offset) * from_size;
-    return WriteInPlace(
-        {base + offset, static_cast<std::size_t>(copy.count) * from_size},
-        *writer);
-  }
-  absl::Status status = ReadChunks(
-      copy, carried, host, failures,
-      [&](absl::Span<const std::byte> piece) { return writer->Write(piece); });
-  return status.ok() ? writer->Finish() : status;
+                    .overflow = refuses ? Overflow::kTorch : copy.overflow});
+  return in_place.has_value()
+             ? WriteInPlace(*in_place, *writer)
+             : WriteChunks(copy, carried, host, failures, *writer);
+}
+
+absl::Status Discard(absl::Span<const std::byte>) { return absl::OkStatus(); }
+
+// With a report, which writers make.
+absl::Status CopyReporting(const Copy& copy,
+                           const std::shared_ptr<Buffer>& destination,
+                           DeviceBackend& host, CastFailures* failures) {
+  const auto writer =
+      copy.to_backend.NewWriter(destination, {.from = copy.from.dtype,
+                                              .to = copy.to,
+                                              .overflow = copy.overflow,
+                                              .report = true});
+  const auto in_place = HostElements(copy);
+  absl::Status status =
+      in_place.has_value()
+          ? WriteInPlace(*in_place, *writer)
+          : WriteChunks(copy, copy.from.dtype, host, failures, *writer);
+  if (status.ok()) copy.report->Merge(writer->report());
+  if (GetErrorReason(status) != reason::kCastValueOutOfRange) return status;
+  // Who reads can tell the positions in any order.
+  return ReadChunks(copy, copy.to, host, failures, Discard);
 }
 
 absl::Status CopyElements(const Copy& copy,
                           const std::shared_ptr<Buffer>& destination,
                           DeviceBackend& host, CastFailures* failures) {
+  if (copy.report != nullptr) {
+    return CopyReporting(copy, destination, host, failures);
+  }
   if (&copy.from_backend == &copy.to_backend) {
     return copy.to_backend.Cast(copy.from, copy.to, copy.overflow, *destination,
                                 failures);
@@ -178,9 +216,7 @@ absl::Status FailuresStatus(Copy copy, const Layout& layout,
   if (copy.from.layout != layout) {
     copy.from.layout = layout;
     failures = {};
-    absl::Status status = ReadChunks(
-        copy, copy.to, host, &failures,
-        [](absl::Span<const std::byte>) { return absl::OkStatus(); });
+    absl::Status status = ReadChunks(copy, copy.to, host, &failures, Discard);
     if (!status.ok()) return status;
   }
   return CastFailuresStatus(failures, copy.from.dtype, copy.to);
@@ -205,7 +241,13 @@ absl::StatusOr<Tensor> CopyTensor(const Tensor& tensor, DType dtype,
 
   BufferView source = tensor.view();
   source.layout = InMemoryOrder(tensor.layout(), strides);
-  const Copy copy{**from, source, **to, dtype, overflow, *count};
+  const Copy copy{**from,
+                  source,
+                  **to,
+                  dtype,
+                  overflow,
+                  *count,
+                  dtype == tensor.dtype() ? nullptr : context.report};
   CastFailures failures;
   absl::Status status = CopyElements(copy, *buffer, **host, &failures);
   if (status.ok() && failures.count > 0) {

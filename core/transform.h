@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/cast/cast.h"
+#include "core/cast/conversion_report.h"
 #include "core/device/device.h"
 #include "core/device/device_registry.h"
 #include "core/tensor.h"
@@ -26,6 +27,8 @@ using Allocator = std::function<absl::StatusOr<std::shared_ptr<Buffer>>(
 struct TransformContext {
   const DeviceRegistry& devices;
   const Allocator& allocate;
+  // Where casts merge what they did, if they succeed; null if nobody asks.
+  ConversionReport* report = nullptr;
 };
 
 struct ToOptions {

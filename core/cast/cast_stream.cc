@@ -62,12 +62,31 @@ absl::Status CastStream::Finish() const {
 
 void CastStream::ConvertWhole(const std::byte* src, std::size_t count,
                               std::byte* dst) {
+  if (options_.report) return ConvertReporting(src, count, dst);
   const bool streamed =
       options_.streamed && count * to_size_ >= kMinStreamedPiece;
   CastFailures found;
   cast_.Run(src, dst, count, streamed, &found);
   if (found.count > 0) failures_.Merge(found, elements_done_);
   elements_done_ += count;
+}
+
+void CastStream::ConvertReporting(const std::byte* src, std::size_t count,
+                                  std::byte* dst) {
+  const ConversionComparison comparison(options_.from, options_.from_order,
+                                        options_.to, options_.to_order);
+  while (count > 0) {
+    const std::size_t size =
+        std::min(count, ConversionComparison::kBlockElements);
+    CastFailures found;
+    cast_.Run(src, dst, size, /*streamed=*/false, &found);
+    if (found.count > 0) failures_.Merge(found, elements_done_);
+    comparison.Compare(src, dst, size, &report_);
+    elements_done_ += size;
+    src += size * from_size_;
+    dst += size * to_size_;
+    count -= size;
+  }
 }
 
 }  // namespace tensord

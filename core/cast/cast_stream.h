@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/cast/cast.h"
+#include "core/cast/conversion_report.h"
 #include "core/cast/packed_cast.h"
 #include "core/dtype.h"
 
@@ -27,6 +28,8 @@ class CastStream {
     Overflow overflow = Overflow::kTorch;
     // Whether results are better stored past the caches, because they are many.
     bool streamed = false;
+    // Whether to compare results with their sources for report().
+    bool report = false;
   };
 
   explicit CastStream(Options options);
@@ -44,12 +47,18 @@ class CastStream {
   // incomplete.
   absl::Status Finish() const;
 
+  // What the conversion did so far; nothing unless Options::report.
+  const ConversionReport& report() const { return report_; }
+
   // Whether an element is incomplete.
   bool HasPartialElement() const { return carried_bytes_ > 0; }
 
  private:
   // Converts elements that lie in one piece.
   void ConvertWhole(const std::byte* src, std::size_t count, std::byte* dst);
+  // The same, block by block, with a report.
+  void ConvertReporting(const std::byte* src, std::size_t count,
+                        std::byte* dst);
 
   Options options_;
   PackedCast cast_;
@@ -60,6 +69,7 @@ class CastStream {
   std::size_t carried_bytes_ = 0;
   std::uint64_t elements_done_ = 0;
   CastFailures failures_;
+  ConversionReport report_;
 };
 
 }  // namespace tensord

@@ -48,6 +48,7 @@ class CpuWriter final : public BufferWriter {
   }
 
   absl::Status Finish() override { return stream_.Finish(); }
+  ConversionReport report() const override { return stream_.report(); }
 
  private:
   std::shared_ptr<Buffer> buffer_;

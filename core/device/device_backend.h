@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "core/cast/cast.h"
 #include "core/cast/cast_stream.h"
+#include "core/cast/conversion_report.h"
 #include "core/device/device.h"
 #include "core/memory/buffer.h"
 #include "core/shape.h"
@@ -38,6 +39,9 @@ class BufferWriter {
   // The verdict, once all is in the buffer and visible to readers. OUT_OF_RANGE
   // (CAST_VALUE_OUT_OF_RANGE).
   virtual absl::Status Finish() = 0;
+  // What the conversion did to what was written; nothing unless it was asked
+  // for. REQUIRES: Finish returned OK.
+  virtual ConversionReport report() const = 0;
 };
 
 // One device. Thread-safe; calls return when their work is done.
@@ -53,8 +57,8 @@ class DeviceBackend {
   virtual absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
       std::size_t size_bytes) = 0;
 
-  // A writer that fills `buffer` with packed elements of conversion.to.
-  // REQUIRES: conversion.to_order is native.
+  // A writer that fills `buffer` with packed elements of conversion.to. Only
+  // writers report on conversions. REQUIRES: conversion.to_order is native.
   virtual std::unique_ptr<BufferWriter> NewWriter(
       std::shared_ptr<Buffer> buffer,
       const CastStream::Options& conversion) = 0;

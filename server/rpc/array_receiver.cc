@@ -43,10 +43,12 @@ absl::Status ArrayReceiver::Prepare() {
                            static_cast<std::int64_t>(ItemSize(dtype)));
   if (!buffer.ok()) return buffer.status();
   buffer_ = *std::move(buffer);
-  writer_ = (*backend)->NewWriter(buffer_, {.from = format.dtype,
-                                            .from_order = format.byte_order,
-                                            .to = dtype,
-                                            .overflow = options_.overflow});
+  writer_ =
+      (*backend)->NewWriter(buffer_, {.from = format.dtype,
+                                      .from_order = format.byte_order,
+                                      .to = dtype,
+                                      .overflow = options_.overflow,
+                                      .report = options_.report_conversion});
   return absl::OkStatus();
 }
 
@@ -78,6 +80,7 @@ absl::StatusOr<Tensor> ArrayReceiver::Finish() {
   const DType dtype = source_.target_dtype();
   context_.events->Converted(format.dtype, dtype, options_.device,
                              conversion_time_);
+  if (options_.report_conversion) report_ = writer_->report();
   writer_.reset();
   return Tensor(dtype, format.layout, std::move(buffer_),
                 {.requires_grad = options_.requires_grad, .grad_fn = {}});

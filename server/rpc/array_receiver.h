@@ -3,11 +3,13 @@
 #define TENSORD_SERVER_RPC_ARRAY_RECEIVER_H_
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/cast/conversion_report.h"
 #include "core/device/device_backend.h"
 #include "core/tensor.h"
 #include "server/rpc/array_source.h"
@@ -39,6 +41,10 @@ class ArrayReceiver {
   // (NPY_TRUNCATED). REQUIRES: as many bytes as were declared were written.
   absl::StatusOr<Tensor> Finish();
 
+  // What the conversion did, if the options ask for it. REQUIRES: Finish
+  // returned a tensor.
+  const std::optional<ConversionReport>& report() const { return report_; }
+
  private:
   // Allocates; what the elements are is known.
   absl::Status Prepare();
@@ -52,6 +58,7 @@ class ArrayReceiver {
   // Null until Prepare.
   std::unique_ptr<BufferWriter> writer_;
   absl::Duration conversion_time_;
+  std::optional<ConversionReport> report_;
 };
 
 // A refusal by an ArrayReceiver as one of the request: of `options`, the path

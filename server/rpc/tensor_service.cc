@@ -95,7 +95,7 @@ InlineArray ParseInlineArray(const v1::CreateTensorRequest& request,
   return array;
 }
 
-absl::StatusOr<Tensor> Receive(ArrayReceiver receiver, std::string_view data) {
+absl::StatusOr<Tensor> Receive(ArrayReceiver& receiver, std::string_view data) {
   absl::Status status = receiver.Start();
   if (status.ok()) status = receiver.Write(data);
   if (!status.ok()) return status;
@@ -118,6 +118,8 @@ struct Transformation {
   std::vector<Operation> operations;
   std::optional<TensorStore::Claim> claim;
   std::optional<absl::Duration> ttl;
+  // Nothing if nobody asks.
+  std::optional<ConversionReport> report;
 };
 
 class Service final : public ServiceBase {
@@ -246,15 +248,16 @@ class Service final : public ServiceBase {
     if (!violations.empty()) return violations.status();
     auto claim = context_.store->ClaimId(request.tensor_id());
     if (!claim.ok()) return claim.status();
-    auto tensor = Receive(
-        ArrayReceiver(std::move(array.declared), options, context_, allocator_),
-        array.data);
+    ArrayReceiver receiver(std::move(array.declared), options, context_,
+                           allocator_);
+    auto tensor = Receive(receiver, array.data);
     if (!tensor.ok()) {
       return AtRequestField(tensor.status(), "options", array.field);
     }
     context_.events->ArrayBytesReceived(array.declared.total_bytes);
     response = WriteTensor(
-        *(*std::move(claim)).Commit(*std::move(tensor), options.ttl));
+        *(*std::move(claim)).Commit(*std::move(tensor), options.ttl),
+        receiver.report());
     return absl::OkStatus();
   }
 
@@ -314,6 +317,7 @@ class Service final : public ServiceBase {
     if (request.has_ttl()) {
       job.ttl = violations.Take(ParseTtl(request.ttl()), "ttl");
     }
+    if (request.report_conversion()) job.report.emplace();
     if (!violations.empty()) return violations.status();
     auto source = FindTensor(*context_.store, request.name());
     if (!source.ok()) return source.status();
@@ -350,14 +354,18 @@ class Service final : public ServiceBase {
   absl::Status Transform(Transformation& job, v1::Tensor& response) {
     const Tensor& source = job.source->tensor;
     const absl::Time start = absl::Now();
-    auto tensor = Apply(job.operations, source, {*context_.devices, allocate_});
+    const TransformContext context{
+        *context_.devices, allocate_,
+        job.report.has_value() ? &*job.report : nullptr};
+    auto tensor = Apply(job.operations, source, context);
     if (!tensor.ok()) return tensor.status();
     if (tensor->buffer() != source.buffer()) {
       context_.events->Converted(source.dtype(), tensor->dtype(),
                                  tensor->device(), absl::Now() - start);
     }
     response = WriteTensor(
-        *(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl));
+        *(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl),
+        job.report);
     return absl::OkStatus();
   }
 

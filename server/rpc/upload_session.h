@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/cast/conversion_report.h"
 #include "core/store/tensor_store.h"
 #include "server/rpc/array_receiver.h"
 #include "server/rpc/buffer_allocator.h"
@@ -36,6 +37,12 @@ class UploadSession {
   // The client sends no more: makes the tensor visible. INVALID_ARGUMENT
   // (HEADER_MISSING, UPLOAD_INCOMPLETE).
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit();
+
+  // What the conversion did, if the declaration asks for it. REQUIRES: Commit
+  // returned a tensor.
+  const std::optional<ConversionReport>& report() const {
+    return receiver_->report();
+  }
 
  private:
   absl::Status Declare(const v1::UploadDeclaration& declaration);

@@ -74,7 +74,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (call_.IsCancelled()) return absl::CancelledError();
     const auto stored = session_->Commit();
     if (!stored.ok()) return stored.status();
-    response_ = SerializeMessage(WriteTensor(**stored));
+    response_ = SerializeMessage(WriteTensor(**stored, session_->report()));
     return absl::OkStatus();
   }
 

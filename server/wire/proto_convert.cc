@@ -88,6 +88,15 @@ absl::StatusOr<IndexTerm> ParseIndexTerm(const v1::IndexTerm& term) {
                          "a term of the index says nothing");
 }
 
+v1::ConversionReport WriteConversionReport(const ConversionReport& report) {
+  v1::ConversionReport out;
+  out.set_rounded(report.rounded);
+  out.set_overflowed(report.overflowed);
+  out.set_nan_to_integer(report.nan_to_integer);
+  out.set_max_absolute_error(report.max_absolute_error);
+  return out;
+}
+
 }  // namespace
 
 std::int64_t ArrayFormat::data_bytes() const {
@@ -183,6 +192,7 @@ NewTensorOptions ParseTensorOptions(const v1::TensorOptions& options,
   if (options.has_ttl()) {
     parsed.ttl = violations.Take(ParseTtl(options.ttl()), Join(path, "ttl"));
   }
+  parsed.report_conversion = options.report_conversion();
   return parsed;
 }
 
@@ -274,7 +284,8 @@ google::protobuf::Timestamp WriteTimestamp(absl::Time time) {
   return timestamp;
 }
 
-v1::Tensor WriteTensor(const StoredTensor& stored) {
+v1::Tensor WriteTensor(const StoredTensor& stored,
+                       const std::optional<ConversionReport>& report) {
   const Tensor& tensor = stored.tensor;
   v1::Tensor out;
   out.set_name(absl::StrCat(std::string(kNamePrefix), stored.id));
@@ -293,6 +304,9 @@ v1::Tensor WriteTensor(const StoredTensor& stored) {
   *out.mutable_update_time() = WriteTimestamp(stored.update_time);
   if (stored.expire_time != absl::InfiniteFuture()) {
     *out.mutable_expire_time() = WriteTimestamp(stored.expire_time);
+  }
+  if (report.has_value()) {
+    *out.mutable_conversion_report() = WriteConversionReport(*report);
   }
   return out;
 }

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/cast/cast.h"
+#include "core/cast/conversion_report.h"
 #include "core/device/device.h"
 #include "core/dtype.h"
 #include "core/shape.h"
@@ -71,6 +72,7 @@ struct NewTensorOptions {
   Overflow overflow = Overflow::kTorch;
   // Nothing: for ever.
   std::optional<absl::Duration> ttl;
+  bool report_conversion = false;
 };
 
 // DTYPE_UNKNOWN, DEVICE_INVALID, OVERFLOW_INVALID, TTL_INVALID.
@@ -113,7 +115,10 @@ absl::StatusOr<absl::Duration> ParseTtl(
 absl::StatusOr<absl::Time> ParseExpireTime(
     const google::protobuf::Timestamp& timestamp, absl::Time now);
 
-v1::Tensor WriteTensor(const StoredTensor& stored);
+// `report` is what the call that made the tensor was asked for, if anything.
+v1::Tensor WriteTensor(
+    const StoredTensor& stored,
+    const std::optional<ConversionReport>& report = std::nullopt);
 
 // REQUIRES: a time that Timestamp can say (years 1 to 9999).
 google::protobuf::Timestamp WriteTimestamp(absl::Time time);

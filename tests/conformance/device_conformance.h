@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "core/cast/cast.h"
+#include "core/cast/conversion_report.h"
 #include "core/device/device_backend.h"
 #include "core/error.h"
 
@@ -203,6 +204,31 @@ TEST_P(DeviceConformanceTest, WritesEveryPairOfDTypes) {
         EXPECT_EQ(verdict, CastFailuresStatus(failures, from, to)) << label;
         EXPECT_EQ(Load(buffer), expected) << label;
       }
+    }
+  }
+}
+
+TEST_P(DeviceConformanceTest, WritersReportOnConversions) {
+  for (const DType from : AllDTypes()) {
+    const Bytes source = RandomBytes(67 * ItemSize(from));
+    for (const DType to : AllDTypes()) {
+      CastFailures none;
+      const Bytes result =
+          Expected(from, source, to, Overflow::kSaturate, &none);
+      ConversionReport expected;
+      ConversionComparison(from, ByteOrder::kLittle, to, ByteOrder::kLittle)
+          .Compare(source.data(), result.data(), 67, &expected);
+      const auto writer = backend_->NewWriter(Allocate(result.size()),
+                                              {.from = from,
+                                               .to = to,
+                                               .overflow = Overflow::kSaturate,
+                                               .report = true});
+      const std::size_t half = source.size() / 2 - 1;
+      const absl::Span<const std::byte> bytes(source);
+      EXPECT_TRUE(writer->Write(bytes.first(half)).ok());
+      EXPECT_TRUE(writer->Write(bytes.subspan(half)).ok());
+      EXPECT_TRUE(writer->Finish().ok());
+      EXPECT_EQ(writer->report(), expected) << Name(from) << " to " << Name(to);
     }
   }
 }

@@ -368,6 +368,78 @@ TEST_F(TransformTest, ToHonoursTheOverflowPolicyOnEveryWay) {
   }
 }
 
+TEST_F(TransformTest, ToReportsWhatItDidOnEveryWay) {
+  // 1000 elements, every fourth of which is -1, 300, 1.5 or 7.
+  const std::vector<double> values = {-1, 300, 1.5, 7};
+  std::vector<double> storage;
+  for (int i = 0; i < 1000; ++i) storage.push_back(values[i % 4]);
+  const std::vector<Layout> layouts = {
+      DenseLayout({1000}), {{10, 100}, {1, 10}, 0}, {{250, 4}, {-4, 1}, 996}};
+  for (const Device from : {kCpuDevice, kCuda0}) {
+    for (const Device to : {kCpuDevice, kCuda0, kCuda1}) {
+      for (const Layout& layout : layouts) {
+        const Tensor tensor = Make(storage, layout, DType::kFloat32, from);
+        const ToOptions options{.dtype = DType::kUInt8,
+                                .device = to,
+                                .copy = false,
+                                .overflow = Overflow::kSaturate};
+        ConversionReport report{1, 1, 1, 2.0};
+        const auto result = To(tensor, options, {devices_, allocate_, &report});
+        ASSERT_TRUE(result.ok()) << result.status();
+        EXPECT_EQ(report, (ConversionReport{251, 501, 1, 45.0}));
+        const auto unreported = To(tensor, options, context_);
+        EXPECT_EQ(Values(*result), Values(*unreported));
+        EXPECT_EQ(result->layout(), unreported->layout());
+      }
+    }
+  }
+}
+
+TEST_F(TransformTest, ToReportsOnMoreThanOneChunk) {
+  const std::vector<double> storage((std::size_t{1} << 20) + 123, 0.1);
+  const Tensor tensor = Make(storage,
+                             {{static_cast<std::int64_t>(storage.size())},
+                              {-1},
+                              static_cast<std::int64_t>(storage.size()) - 1},
+                             DType::kFloat64);
+  ConversionReport report;
+  ASSERT_TRUE(
+      To(tensor, ToDType(DType::kFloat32), {devices_, allocate_, &report})
+          .ok());
+  EXPECT_EQ(report, (ConversionReport{static_cast<std::int64_t>(storage.size()),
+                                      0, 0, double{0.1F} - 0.1}));
+}
+
+TEST_F(TransformTest, RefusalsComeWithoutAReport) {
+  const std::vector<double> storage = {0.5, 0.5, 3, 2000, 1000, 4};
+  const Layout transposed{{2, 3}, {1, 2}, 0};
+  for (const Device from : {kCpuDevice, kCuda0}) {
+    for (const Device to : {kCpuDevice, kCuda1}) {
+      const Tensor tensor = Make(storage, transposed, DType::kFloat32, from);
+      const ToOptions options{.dtype = DType::kUInt8,
+                              .device = to,
+                              .copy = false,
+                              .overflow = Overflow::kError};
+      ConversionReport report;
+      const absl::Status status =
+          To(tensor, options, {devices_, allocate_, &report}).status();
+      EXPECT_EQ(status, To(tensor, options, context_).status());
+      EXPECT_EQ(GetErrorReason(status), reason::kCastValueOutOfRange);
+      EXPECT_EQ(report, ConversionReport{});
+    }
+  }
+}
+
+TEST_F(TransformTest, CopiesWithoutACastReportNothing) {
+  const Tensor tensor = Make(DenseLayout({5}), DType::kFloat32);
+  ConversionReport report;
+  const TransformContext context{devices_, allocate_, &report};
+  ASSERT_TRUE(To(tensor, ToDevice(kCuda0), context).ok());
+  ASSERT_TRUE(To(tensor, Copied(), context).ok());
+  ASSERT_TRUE(Clone(tensor, context).ok());
+  EXPECT_EQ(report, ConversionReport{});
+}
+
 TEST_F(TransformTest, ToRemembersThatItCopied) {
   const Tensor tensor =
       Make(DenseLayout({2}), DType::kFloat32, kCpuDevice, kLeaf);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/src/array_sink.h"
@@ -257,6 +258,10 @@ absl::StatusOr<TensorInfo> ClientImpl::Transform(
     absl::StatusOr<v1::Operation> step = client::ToProto(operation);
     if (!step.ok()) return step.status();
     *request.add_operations() = *std::move(step);
+    const auto* const to = std::get_if<ToOperation>(&operation);
+    if (to != nullptr && to->report_conversion) {
+      request.set_report_conversion(true);
+    }
   }
   return ToInfo(Call(&Stub::TransformTensor, request));
 }

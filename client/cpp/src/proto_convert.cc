@@ -25,6 +25,13 @@ absl::Time ToTime(const google::protobuf::Timestamp& time) {
          absl::Nanoseconds(time.nanos());
 }
 
+ConversionReport FromProto(const v1::ConversionReport& report) {
+  return {.rounded = report.rounded(),
+          .overflowed = report.overflowed(),
+          .nan_to_integer = report.nan_to_integer(),
+          .max_absolute_error = report.max_absolute_error()};
+}
+
 v1::IndexTerm TermToProto(const IndexTerm& term) {
   v1::IndexTerm result;
   if (const auto* index = std::get_if<std::int64_t>(&term)) {
@@ -160,6 +167,7 @@ absl::StatusOr<v1::TensorOptions> ToProto(const CreateOptions& options) {
   result.set_requires_grad(options.requires_grad);
   result.set_overflow(ToProto(options.overflow));
   if (options.ttl) *result.mutable_ttl() = ToProto(*options.ttl);
+  result.set_report_conversion(options.report_conversion);
   if (absl::Status status = CheckDevice(options.device, "options.device");
       !status.ok()) {
     return status;
@@ -218,6 +226,9 @@ absl::StatusOr<TensorInfo> FromProto(const v1::Tensor& tensor) {
   info.update_time = ToTime(tensor.update_time());
   if (tensor.has_expire_time()) {
     info.expire_time = ToTime(tensor.expire_time());
+  }
+  if (tensor.has_conversion_report()) {
+    info.conversion_report = FromProto(tensor.conversion_report());
   }
   return info;
 }

@@ -72,6 +72,7 @@ absl::StatusOr<RemoteTensor> RemoteTensor::Index(
 absl::Status RemoteTensor::SetRequiresGrad(bool requires_grad) {
   auto info = client_->SetRequiresGrad(info_.id, requires_grad);
   if (!info.ok()) return info.status();
+  info->conversion_report = info_.conversion_report;
   info_ = *std::move(info);
   return absl::OkStatus();
 }

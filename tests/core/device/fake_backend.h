@@ -116,6 +116,8 @@ class FakeBackend final : public DeviceBackend {
       return fault.ok() ? writer_->Finish() : fault;
     }
 
+    ConversionReport report() const override { return writer_->report(); }
+
    private:
     std::unique_ptr<BufferWriter> writer_;
     FakeBackend& backend_;

@@ -56,6 +56,8 @@ struct CreateOptions {
   bool requires_grad = false;
   Overflow overflow = Overflow::kTorch;
   std::optional<absl::Duration> ttl = {};
+  // Asks for TensorInfo::conversion_report, which costs the server some time.
+  bool report_conversion = false;
 };
 
 struct DeviceInfo {

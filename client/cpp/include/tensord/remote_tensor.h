@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "core/cast/cast.h"
+#include "core/cast/conversion_report.h"
 #include "core/dtype.h"
 #include "core/shape.h"
 #include "tensord/array.h"
@@ -43,6 +44,8 @@ struct TensorInfo {
   absl::Time create_time = {};
   absl::Time update_time = {};
   absl::Time expire_time = absl::InfiniteFuture();
+  // Only of a tensor that was just made by a call that asked for it.
+  std::optional<ConversionReport> conversion_report = {};
 };
 
 // Steps of RemoteTensor::Transform; tensord.v1.Operation has what they mean.
@@ -52,6 +55,9 @@ struct ToOperation {
   std::string device = {};
   bool copy = false;
   Overflow overflow = Overflow::kTorch;
+  // Asks for TensorInfo::conversion_report, which costs the server some time
+  // and covers every step of a Transform.
+  bool report_conversion = false;
 };
 struct DetachOperation {};
 struct IndexOperation {
@@ -95,6 +101,11 @@ class RemoteTensor {
   // As of the call that made this handle, or the last SetRequiresGrad.
   const TensorInfo& info() const { return info_; }
   bool owned() const { return owned_; }
+  // What the call that made the tensor did to the values; nothing unless that
+  // asked for it.
+  const std::optional<ConversionReport>& conversion_report() const {
+    return info_.conversion_report;
+  }
 
   // A new tensor, made by the server in one step. Owned if `id` is empty.
   absl::StatusOr<RemoteTensor> Transform(

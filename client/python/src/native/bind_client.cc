@@ -41,8 +41,8 @@ ByteOrder ToByteOrder(bool big_endian) {
 TensorHandle Create(const Client& self, nb::handle buffer, int dtype,
                     bool big_endian, std::string id,
                     std::optional<int> target_dtype, std::string device,
-                    bool requires_grad, int overflow,
-                    std::optional<double> ttl) {
+                    bool requires_grad, int overflow, std::optional<double> ttl,
+                    bool report) {
   const PinnedBuffer memory(buffer, PinnedBuffer::kReadable);
   const ArrayView array =
       memory.AsArray(ToDType(dtype), ToByteOrder(big_endian));
@@ -51,7 +51,8 @@ TensorHandle Create(const Client& self, nb::handle buffer, int dtype,
                               .device = std::move(device),
                               .requires_grad = requires_grad,
                               .overflow = ToOverflow(overflow),
-                              .ttl = ToDuration(ttl)};
+                              .ttl = ToDuration(ttl),
+                              .report_conversion = report};
   return TensorHandle(
       Take(WithoutGil([&] { return self.Create(array, options); })));
 }
@@ -140,7 +141,7 @@ void BindClient(nb::module_& module) {
       .def("create", &Create, nb::arg("buffer"), nb::arg("dtype"),
            nb::arg("big_endian"), nb::arg("id"), nb::arg("target_dtype").none(),
            nb::arg("device"), nb::arg("requires_grad"), nb::arg("overflow"),
-           nb::arg("ttl").none())
+           nb::arg("ttl").none(), nb::arg("report"))
       .def("leak", &Leak)
       .def("get", &Get)
       .def("list", &List)

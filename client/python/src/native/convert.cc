@@ -36,6 +36,13 @@ nb::str FromText(std::string_view text) {
   return nb::steal<nb::str>(decoded);
 }
 
+// A tuple of its members.
+nb::object FromReport(const std::optional<ConversionReport>& report) {
+  if (!report.has_value()) return nb::none();
+  return nb::make_tuple(report->rounded, report->overflowed,
+                        report->nan_to_integer, report->max_absolute_error);
+}
+
 Dims ToDims(nb::handle dims) {
   Dims result;
   for (nb::handle dim : dims) result.push_back(nb::cast<std::int64_t>(dim));
@@ -61,7 +68,8 @@ Operation ToToOperation(nb::handle arguments) {
       .dtype = ToDType(nb::cast<std::optional<int>>(arguments[1])),
       .device = nb::cast<std::string>(arguments[2]),
       .copy = nb::cast<bool>(arguments[3]),
-      .overflow = ToOverflow(nb::cast<int>(arguments[4]))};
+      .overflow = ToOverflow(nb::cast<int>(arguments[4])),
+      .report_conversion = nb::cast<bool>(arguments[5])};
 }
 
 Operation ToOneOperation(nb::handle operation) {
@@ -158,6 +166,7 @@ nb::dict FromTensorInfo(const TensorInfo& info) {
   result["create_time"] = FromTime(info.create_time);
   result["update_time"] = FromTime(info.update_time);
   result["expire_time"] = FromTime(info.expire_time);
+  result["conversion_report"] = FromReport(info.conversion_report);
   return result;
 }
 

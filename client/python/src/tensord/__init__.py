@@ -15,7 +15,12 @@ from tensord._client import Client, connect
 from tensord._device import Size, device
 from tensord._dtype import BY_NAME as _BY_NAME
 from tensord._dtype import dtype
-from tensord._info import DeviceInfo, ServerInfo, TensorInfo
+from tensord._info import (
+    ConversionReport,
+    DeviceInfo,
+    ServerInfo,
+    TensorInfo,
+)
 from tensord._tensor import RemoteTensor
 from tensord.errors import *  # noqa: F403
 
@@ -42,6 +47,7 @@ float8_e5m2 = _BY_NAME["float8_e5m2"]
 # But for those that would hide built-ins from `import *`.
 __all__ = [
     "Client",
+    "ConversionReport",
     "DeviceInfo",
     "RemoteTensor",
     "ServerInfo",

@@ -74,15 +74,23 @@ class Keeping(NamedTuple):
     id: str
     overflow: int
     ttl: float | None
+    report: bool
 
 
 def keeping(
     name: str | None,
     overflow: str,
     ttl: float | datetime.timedelta | None,
+    report: bool,
+    function: str,
 ) -> Keeping:
     """Reads the keyword-only arguments that makers of tensors share."""
-    return Keeping(_tensor_id(name), overflow_code(overflow), _ttl_seconds(ttl))
+    return Keeping(
+        _tensor_id(name),
+        overflow_code(overflow),
+        _ttl_seconds(ttl),
+        check_bool(report, function, "report"),
+    )
 
 
 class ToArguments(NamedTuple):

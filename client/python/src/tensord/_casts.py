@@ -64,14 +64,17 @@ class Casts:
         overflow: str = "torch",
         name: str | None = None,
         ttl: Any = None,
+        report: builtins.bool = False,
+        function: str = "to",
     ) -> RemoteTensor:
-        kept = keeping(name, overflow, ttl)
+        kept = keeping(name, overflow, ttl, report, function)
         same_dtype = wanted.dtype in (None, self.dtype)
         same_device = (
             wanted.device is None
             or wanted.device._canonical == self.device._canonical
         )
-        if same_dtype and same_device and not wanted.copy and name is None:
+        same = same_dtype and same_device and not wanted.copy
+        if same and name is None and not report:
             return self  # type: ignore[return-value]
         operation = (
             "to",
@@ -79,6 +82,7 @@ class Casts:
             "" if same_device else wanted.device._canonical,  # type: ignore[union-attr]
             wanted.copy,
             kept.overflow,
+            kept.report,
         )
         return self._transform(operation, id=kept.id, ttl=kept.ttl)
 
@@ -88,6 +92,7 @@ class Casts:
         overflow: str = "torch",
         name: str | None = None,
         ttl: Any = None,
+        report: builtins.bool = False,
         **kwargs: Any,
     ) -> RemoteTensor:
         """Casts, or moves to another device.
@@ -104,11 +109,15 @@ class Casts:
             Keeps the result on the server under this name.
         ttl : float or datetime.timedelta, optional
             Lifetime of the result, in seconds.
+        report
+            Asks what the cast does to the values, for the result's
+            :attr:`conversion_report`. Costs some time.
 
         Returns
         -------
         RemoteTensor
-            This very tensor where nothing changes, without `copy` and `name`.
+            This very tensor where nothing changes, without `copy`, `name` and
+            `report`.
 
         Raises
         ------
@@ -117,7 +126,7 @@ class Casts:
         StateError
             There is no such device.
         """
-        return self._to(parse_to(args, kwargs), overflow, name, ttl)
+        return self._to(parse_to(args, kwargs), overflow, name, ttl, report)
 
     def _cast(self, name: str, overflow: str) -> RemoteTensor:
         return self._to(ToArguments(BY_NAME[name], None, False), overflow)
@@ -176,6 +185,7 @@ class Casts:
         non_blocking: builtins.bool = False,
         *,
         overflow: str = "torch",
+        report: builtins.bool = False,
     ) -> RemoteTensor | str:
         """The name of this tensor's legacy type, or a cast to `dtype`.
 
@@ -184,6 +194,8 @@ class Casts:
         dtype : dtype or str, optional
             A dtype, or a legacy name such as ``"torch.DoubleTensor"`` or
             ``"tensord.DoubleTensor"``.
+        overflow, report
+            As for :meth:`to`.
         """
         if dtype is None:
             place = "cuda." if self.device.type == "cuda" else ""
@@ -192,7 +204,12 @@ class Casts:
         wanted, place_wanted = _parse_type(dtype)
         if place_wanted is not None and place_wanted.type == self.device.type:
             place_wanted = None
-        return self._to(ToArguments(wanted, place_wanted, False), overflow)
+        return self._to(
+            ToArguments(wanted, place_wanted, False),
+            overflow,
+            report=report,
+            function="type",
+        )
 
     def cpu(self) -> RemoteTensor:
         """This tensor in CPU memory; the very same if it is there."""

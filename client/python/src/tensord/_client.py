@@ -115,6 +115,9 @@ class Client:
     ``ttl``
         Seconds, or a `datetime.timedelta`, after which the server deletes the
         tensor.
+    ``report``
+        Asks what the conversion on the server did to the values, for
+        :attr:`RemoteTensor.conversion_report`. Costs some time.
     """
 
     __module__ = "tensord"
@@ -157,6 +160,7 @@ class Client:
         name: str | None = None,
         overflow: str = "torch",
         ttl: Lifetime = None,
+        report: bool = False,
     ) -> RemoteTensor:
         """Stores a copy of an array with its dtype.
 
@@ -169,7 +173,8 @@ class Client:
         if not isinstance(array, np.ndarray):
             got = "Tensor" if is_tensor(array) else type_name(array)
             raise InvalidTypeError(f"expected np.ndarray (got {got})")
-        return self._create(array, keeping(name, overflow, ttl))
+        kept = keeping(name, overflow, ttl, report, "from_numpy")
+        return self._create(array, kept)
 
     def Tensor(
         self,
@@ -178,6 +183,7 @@ class Client:
         name: str | None = None,
         overflow: str = "torch",
         ttl: Lifetime = None,
+        report: bool = False,
     ) -> RemoteTensor:
         """Stores a copy of an array or nested lists as float32."""
         if is_tensor(data):
@@ -195,7 +201,8 @@ class Client:
             raise InvalidTypeError(
                 f"new(): data must be a sequence (got {type_name(data)})"
             )
-        return self._create(array, keeping(name, overflow, ttl), target)
+        kept = keeping(name, overflow, ttl, report, "new")
+        return self._create(array, kept, target)
 
     def tensor(
         self,
@@ -207,6 +214,7 @@ class Client:
         name: str | None = None,
         overflow: str = "torch",
         ttl: Lifetime = None,
+        report: bool = False,
     ) -> RemoteTensor:
         """Stores a copy of an array, nested lists, a number or a tensor.
 
@@ -235,7 +243,7 @@ class Client:
         check_bool(requires_grad, "tensor", "requires_grad")
         target = None if dtype is None else to_dtype(dtype, "tensor")
         place = None if device is None else to_device(device, "tensor")
-        kept = keeping(name, overflow, ttl)
+        kept = keeping(name, overflow, ttl, report, "tensor")
         if is_tensor(data):
             return self._copy(data, kept, target, place, requires_grad)
         array = data
@@ -268,6 +276,7 @@ class Client:
             requires_grad,
             kept.overflow,
             kept.ttl,
+            kept.report,
         )
         return RemoteTensor._make(self, made)
 
@@ -296,7 +305,7 @@ class Client:
         where = "" if place is None else place._canonical
         copy = source._transform(
             ("detach",),
-            ("to", wanted._code, where, True, kept.overflow),
+            ("to", wanted._code, where, True, kept.overflow, kept.report),
             id=kept.id,
             ttl=kept.ttl,
         )

@@ -28,6 +28,22 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion did to the values of a tensor.
+
+    Each element is in at most one of the counts: ``rounded`` counts values
+    that fit but were not kept, ``overflowed`` those that did not fit,
+    ``nan_to_integer`` NaN that became an integer. ``max_absolute_error`` is
+    the largest ``abs(result - source)`` where both are finite.
+    """
+
+    rounded: int
+    overflowed: int
+    nan_to_integer: int
+    max_absolute_error: float
+
+
+@dataclass(frozen=True)
 class DeviceInfo:
     """A device that can hold tensors, and its memory."""
 

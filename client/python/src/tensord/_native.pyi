@@ -25,6 +25,7 @@ class Info(TypedDict):
     create_time: float
     update_time: float
     expire_time: float | None
+    conversion_report: tuple[int, int, int, float] | None
 
 class Client:
     @staticmethod
@@ -47,6 +48,7 @@ class Client:
         requires_grad: bool,
         overflow: int,
         ttl: float | None,
+        report: bool,
     ) -> Tensor: ...
     def get(self, id: str, /) -> Tensor: ...
     def list(

@@ -26,6 +26,7 @@ from tensord._device import device as Device
 from tensord._dtype import ALL_DTYPES, to_dtype
 from tensord._dtype import dtype as DType
 from tensord._format import printable, tensor_text
+from tensord._info import ConversionReport
 from tensord._scalars import Scalars
 from tensord._views import Views
 from tensord.errors import InvalidTypeError, OutOfRangeError, StateError
@@ -228,6 +229,15 @@ class RemoteTensor(Casts, Views, Scalars, OnServer):
     def is_signed(self) -> builtins.bool:
         """Whether its elements can be negative."""
         return self.dtype.is_signed
+
+    @property
+    def conversion_report(self) -> ConversionReport | None:
+        """What the call that made this handle did to the values.
+
+        None unless that call was given ``report=True``.
+        """
+        report = self._info["conversion_report"]
+        return None if report is None else ConversionReport(*report)
 
     # Autograd's flags.
 

@@ -1,0 +1,78 @@
+// What casts did to the values of elements, for callers who ask.
+//
+// The numbers that source and result stand for are compared; how a result came
+// about does not matter. Of each element:
+// - It overflowed if it did not fit, whatever Overflow made of it: a number
+//   that truncates to none of the destination's integers, infinity included; a
+//   finite number that rounds beyond a float's finite ones, and infinity where
+//   the result is not infinite.
+// - Else it was rounded if the result is another number: rounded to a float,
+//   perhaps to 0, or truncated to an integer.
+// - NaN that became an integer is counted apart. NaN stays NaN in floats: its
+//   bits are no value.
+// - The error is |result - source| where both are finite.
+// A cast to bool asks whether a value is other than 0, and changes none. Where
+// only the source is complex, its imaginary part is dropped and no change.
+// Where both are, an element overflowed if a part did, else was rounded if a
+// part was, and its error is the modulus.
+#ifndef TENSORD_CORE_CAST_CONVERSION_REPORT_H_
+#define TENSORD_CORE_CAST_CONVERSION_REPORT_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+
+namespace tensord {
+
+// Counts of elements, each of which is in at most one.
+struct ConversionReport {
+  std::int64_t rounded = 0;
+  std::int64_t overflowed = 0;
+  std::int64_t nan_to_integer = 0;
+  // 0 if no element has an error; to within a few units in the last place.
+  double max_absolute_error = 0;
+
+  // Adds what was found in other elements: the sum of the counts and the larger
+  // of the errors.
+  void Merge(const ConversionReport& other);
+
+  friend bool operator==(const ConversionReport&,
+                         const ConversionReport&) = default;
+};
+
+// Compares packed results of one kind of cast with their sources, in either
+// byte order. Immutable and thread-safe.
+class ConversionComparison {
+ public:
+  ConversionComparison(DType from, ByteOrder from_order, DType to,
+                       ByteOrder to_order);
+
+  // Elements to cast and compare at a time, so that both stay in the
+  // first-level cache.
+  static constexpr std::size_t kBlockElements = 512;
+
+  // Merges what a cast did to `count` elements at `src`, which became those at
+  // `dst`, to `report`. Pointers need no alignment.
+  void Compare(const std::byte* src, const std::byte* dst, std::size_t count,
+               ConversionReport* report) const;
+
+ private:
+  // Of at most kBlockElements in native byte order.
+  void CompareBlock(const std::byte* src, const std::byte* dst,
+                    std::size_t count, ConversionReport* report) const;
+
+  DType from_;
+  ByteOrder from_order_;
+  DType to_;
+  ByteOrder to_order_;
+  // Whether an element may change at all.
+  bool changes_;
+  // Bounds of the open interval of the numbers that fit.
+  double below_;
+  double end_;
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_CORE_CAST_CONVERSION_REPORT_H_
