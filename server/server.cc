@@ -3,11 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,7 @@
 #include "server/repeater.h"
 #include "server/rpc/tensor_service.h"
 #include "server/version.h"
+#include "server/worker_pool.h"
 
 namespace tensord {
 namespace {
@@ -104,15 +107,18 @@ class UnixSocketFile {
 class RunningServer final : public Server {
  public:
   explicit RunningServer(const ServerOptions& options)
-      : quota_(options.memory_limit_bytes),
+      : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
+        quota_(options.memory_limit_bytes),
         metrics_({.devices = &devices_,
                   .store = &store_,
                   .quota = &quota_,
                   .calls = &inflight_,
                   .version = Version()}) {
-    devices_.Add(
-        NewCpuBackend({.max_pooled_bytes = static_cast<std::size_t>(
-                           options.memory_limit_bytes / kPooledPart)}));
+    devices_.Add(NewCpuBackend({.max_pooled_bytes = static_cast<std::size_t>(
+                                    options.memory_limit_bytes / kPooledPart)},
+                               [this](std::size_t count, const auto& body) {
+                                 workers_.Run(count, body);
+                               }));
     if (options.access_log.has_value()) {
       access_log_.emplace(*options.access_log);
     }
@@ -248,6 +254,7 @@ class RunningServer final : public Server {
   }
 
   // In the order of who needs whom: destroyed from the last to the first.
+  WorkerPool workers_;
   DeviceRegistry devices_{/*cuda_built=*/false};
   TensorStore store_;
   Quota quota_;

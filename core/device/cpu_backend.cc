@@ -1,13 +1,16 @@
 #include "core/device/cpu_backend.h"
 
+#include <algorithm>
 #include <fstream>
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "core/cast/packed_cast.h"
 #include "core/error.h"
 
 namespace tensord {
@@ -31,6 +34,10 @@ std::string CpuModelName() {
   }
   return "CPU";
 }
+
+// Results of a part of a cast that is worth another thread, and past the
+// caches.
+constexpr std::size_t kPartBytes = 2 * kMinStreamedBytes;
 
 class CpuWriter final : public BufferWriter {
  public:
@@ -59,8 +66,10 @@ class CpuWriter final : public BufferWriter {
 
 class CpuBackend final : public DeviceBackend {
  public:
-  explicit CpuBackend(Arena::Options options)
-      : arena_(options), description_(CpuModelName()) {}
+  CpuBackend(Arena::Options options, ParallelFor parallel_for)
+      : arena_(options),
+        description_(CpuModelName()),
+        parallel_for_(std::move(parallel_for)) {}
 
   Device device() const override { return kCpuDevice; }
   std::string description() const override { return description_; }
@@ -102,6 +111,12 @@ class CpuBackend final : public DeviceBackend {
         destination.size_bytes() / ItemSize(to)) {
       return Overrun();
     }
+    const std::size_t parts =
+        static_cast<std::size_t>(count) * ItemSize(to) / kPartBytes;
+    if (parallel_for_ != nullptr && parts > 1) {
+      CastParts(source, count, parts, to, overflow, destination, failures);
+      return absl::OkStatus();
+    }
     return ReadToHost(source, 0, count, to, ByteOrder::kLittle, overflow,
                       destination.data(), failures);
   }
@@ -111,14 +126,42 @@ class CpuBackend final : public DeviceBackend {
   }
 
  private:
+  void CastParts(const BufferView& source, std::int64_t count,
+                 std::size_t parts, DType to, Overflow overflow,
+                 Buffer& destination, CastFailures* failures) {
+    // Results of a part begin at a line of the cache.
+    const std::int64_t part =
+        (count / static_cast<std::int64_t>(parts) + 63) / 64 * 64;
+    std::vector<CastFailures> found(parts);
+    const auto begin_of = [&](std::size_t i) {
+      return std::min(static_cast<std::int64_t>(i) * part, count);
+    };
+    parallel_for_(parts, [&](std::size_t i) {
+      const std::int64_t begin = begin_of(i);
+      const std::int64_t end = i + 1 == parts ? count : begin_of(i + 1);
+      CastStrided(
+          source.dtype, source.buffer->data(), source.layout, begin,
+          end - begin, to, ByteOrder::kLittle,
+          destination.data() + static_cast<std::size_t>(begin) * ItemSize(to),
+          overflow, &found[i]);
+    });
+    if (overflow != Overflow::kError) return;
+    *failures = {};
+    for (std::size_t i = 0; i < parts; ++i) {
+      failures->Merge(found[i], static_cast<std::uint64_t>(begin_of(i)));
+    }
+  }
+
   Arena arena_;
   std::string description_;
+  ParallelFor parallel_for_;
 };
 
 }  // namespace
 
-std::unique_ptr<DeviceBackend> NewCpuBackend(Arena::Options options) {
-  return std::make_unique<CpuBackend>(options);
+std::unique_ptr<DeviceBackend> NewCpuBackend(Arena::Options options,
+                                             ParallelFor parallel_for) {
+  return std::make_unique<CpuBackend>(options, std::move(parallel_for));
 }
 
 }  // namespace tensord

@@ -6,11 +6,15 @@
 
 #include "core/device/device_backend.h"
 #include "core/memory/arena.h"
+#include "core/parallel_for.h"
 
 namespace tensord {
 
-// A backend whose buffers come from an arena of its own.
-std::unique_ptr<DeviceBackend> NewCpuBackend(Arena::Options options);
+// A backend whose buffers come from an arena of its own. Casts within the
+// device that are large are shared by `parallel_for`, if there is one; it has
+// to work as long as the backend is used.
+std::unique_ptr<DeviceBackend> NewCpuBackend(
+    Arena::Options options, ParallelFor parallel_for = nullptr);
 
 }  // namespace tensord
 

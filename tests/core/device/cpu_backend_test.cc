@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -33,6 +36,41 @@ TEST(CpuBackendTest, ShowsTheHostEveryBuffer) {
   const auto backend = NewCpuBackend({});
   const std::shared_ptr<Buffer> buffer = *backend->Allocate(4);
   EXPECT_EQ(backend->HostAddress(*buffer), buffer->data());
+}
+
+// The parts give what the whole gives, in whatever order they are cast.
+TEST(CpuBackendTest, SharesLargeCasts) {
+  std::size_t parts = 0;
+  const auto backend = NewCpuBackend(
+      {}, [&](std::size_t count, const std::function<void(std::size_t)>& body) {
+        parts = count;
+        for (std::size_t i = count; i-- > 0;) body(i);
+      });
+  constexpr std::int64_t kCount = 7'000'001;
+  const std::shared_ptr<Buffer> source = *backend->Allocate(kCount * 4);
+  auto* const floats = reinterpret_cast<float*>(source->data());
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    floats[i] = static_cast<float>(i % 1000);
+  }
+  floats[4'000'000] = 3e9f;
+  floats[kCount - 1] = -3e9f;
+  const std::shared_ptr<Buffer> result = *backend->Allocate(kCount * 4);
+  CastFailures failures;
+  ASSERT_TRUE(backend
+                  ->Cast({.buffer = source,
+                          .dtype = DType::kFloat32,
+                          .layout = DenseLayout({kCount})},
+                         DType::kInt32, Overflow::kError, *result, &failures)
+                  .ok());
+  EXPECT_GT(parts, 1u);
+  EXPECT_EQ(failures.count, 2u);
+  EXPECT_EQ(failures.first_index, 4'000'000u);
+  const auto* const integers =
+      reinterpret_cast<const std::int32_t*>(result->data());
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    if (i == 4'000'000 || i == kCount - 1) continue;
+    ASSERT_EQ(integers[i], i % 1000) << i;
+  }
 }
 
 TEST(CpuBackendTest, BuffersOutliveTheBackend) {
