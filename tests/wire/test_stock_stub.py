@@ -133,6 +133,29 @@ def test_creation_casts(wire):
             array.astype(np.int32).tobytes())
 
 
+def test_conversions_are_reported_to_who_asks(wire):
+    array = np.array([1.5, 70000, np.inf, np.nan], np.float64)
+    want = pb.ConversionReport(overflowed=1)
+    created = wire.create(array, dtype=pb.DTYPE_FLOAT16,
+                          report_conversion=True)
+    assert created.conversion_report == want
+    uploaded = wire.upload(harness.upload_messages(
+        harness.raw_declaration(harness.array_spec(array), array.nbytes),
+        array.tobytes(), chunk_bytes=7, dtype=pb.DTYPE_FLOAT16,
+        report_conversion=True))
+    assert uploaded.conversion_report == want
+    source = wire.create(array)
+    transformed = wire.stub.TransformTensor(pb.TransformTensorRequest(
+        name=source.name, operations=[to(dtype=pb.DTYPE_INT64)],
+        report_conversion=True), timeout=CALL_SECONDS)
+    assert transformed.conversion_report == pb.ConversionReport(
+        rounded=1, overflowed=1, nan_to_integer=1, max_absolute_error=0.5)
+    for quiet in (source, wire.create(array, dtype=pb.DTYPE_FLOAT16),
+                  wire.transform(source.name, to(dtype=pb.DTYPE_INT64)),
+                  wire.stub.GetTensor(pb.GetTensorRequest(name=created.name))):
+        assert not quiet.HasField("conversion_report")
+
+
 def test_strides_of_dense_arrays_are_kept(wire):
     array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     spec = pb.ArraySpec(dtype=pb.DTYPE_INT16, shape=[4, 2, 3],

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -179,6 +180,28 @@ TEST_F(ClientTest, TheOverflowPolicyIsTheCallers) {
   const auto created = client().Create(
       array, {.dtype = DType::kUInt8, .overflow = Overflow::kError});
   EXPECT_EQ(GetErrorReason(created.status()), reason::kCastValueOutOfRange);
+}
+
+TEST_F(ClientTest, ReportsConversionsToWhoAsks) {
+  // In one message, and in a stream.
+  for (const std::int64_t count : {std::int64_t{8}, kUnaryBytes}) {
+    std::vector<float> values(static_cast<std::size_t>(count), 1.5F);
+    values[3] = 300;
+    values[5] = std::nanf("");
+    const ArrayView array = {
+        .data = values.data(), .dtype = DType::kFloat32, .shape = {count}};
+    const auto quiet = client().Create(array, {.dtype = DType::kUInt8});
+    ASSERT_TRUE(quiet.ok()) << quiet.status();
+    EXPECT_EQ(quiet->conversion_report(), std::nullopt);
+    const auto told = client().Create(
+        array, {.dtype = DType::kUInt8, .report_conversion = true});
+    ASSERT_TRUE(told.ok()) << told.status();
+    EXPECT_EQ(told->conversion_report(),
+              (ConversionReport{count - 2, 1, 1, 256.0}));
+    const auto again = client().Get(told->info().id);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->conversion_report(), std::nullopt);
+  }
 }
 
 TEST_F(ClientTest, ConvertChecksTheDestination) {

@@ -95,6 +95,13 @@ TEST(ProtoConvertTest, ReadsTensors) {
   EXPECT_EQ(info->expire_time, absl::InfiniteFuture());
   tensor.mutable_expire_time()->set_seconds(7);
   EXPECT_EQ(FromProto(tensor)->expire_time, absl::FromUnixSeconds(7));
+  EXPECT_EQ(FromProto(tensor)->conversion_report, std::nullopt);
+  tensor.mutable_conversion_report()->set_rounded(1);
+  tensor.mutable_conversion_report()->set_overflowed(2);
+  tensor.mutable_conversion_report()->set_nan_to_integer(3);
+  tensor.mutable_conversion_report()->set_max_absolute_error(0.5);
+  EXPECT_EQ(FromProto(tensor)->conversion_report,
+            (ConversionReport{1, 2, 3, 0.5}));
 }
 
 TEST(ProtoConvertTest, RefusesUnsoundTensors) {

@@ -127,6 +127,36 @@ TEST_F(RemoteTensorTest, TransformsInOneStep) {
             reason::kDimsInvalid);
 }
 
+TEST_F(RemoteTensorTest, ReportsConversionsToWhoAsks) {
+  const RemoteTensor tensor = Create({2, 3});
+  const auto quiet = tensor.To({.dtype = DType::kBool});
+  ASSERT_TRUE(quiet.ok()) << quiet.status();
+  EXPECT_EQ(quiet->conversion_report(), std::nullopt);
+  // 0 to 5, all of which a mantissa of 2 bits holds.
+  auto told = tensor.Transform(
+      {ToOperation{.dtype = DType::kFloat8E5M2, .report_conversion = true},
+       ToOperation{.dtype = DType::kFloat32}});
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->conversion_report(), ConversionReport{});
+  told = tensor.To({.dtype = DType::kFloat32});
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->conversion_report(), std::nullopt);
+}
+
+TEST_F(RemoteTensorTest, KeepsTheReportWhenGradIsRequired) {
+  const std::vector<double> values = {1e300, 0.1};
+  const ArrayView array = {
+      .data = values.data(), .dtype = DType::kFloat64, .shape = {2}};
+  auto tensor = client().Create(array);
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  auto told = tensor->To({.dtype = DType::kFloat32, .report_conversion = true});
+  ASSERT_TRUE(told.ok()) << told.status();
+  const ConversionReport expected{1, 1, 0, double{0.1F} - 0.1};
+  EXPECT_EQ(told->conversion_report(), expected);
+  ASSERT_TRUE(told->SetRequiresGrad(true).ok());
+  EXPECT_EQ(told->conversion_report(), expected);
+}
+
 TEST_F(RemoteTensorTest, NamesResults) {
   const RemoteTensor tensor = Create({2});
   const auto named =

@@ -227,6 +227,63 @@ def test_saturating_casts(c):
         c.tensor(np.array([300.0]), dtype="uint8", overflow="error")
 
 
+def test_conversion_reports(c):
+    array = np.array([1.0, 2.5, -0.0, np.nan, 300.0, np.inf])
+    tensor = c.from_numpy(array)
+    assert tensor.conversion_report is None
+    assert tensor.to("uint8").conversion_report is None
+    told = tensor.to("uint8", overflow="saturate", report=True)
+    expected = tensord.ConversionReport(
+        rounded=1, overflowed=2, nan_to_integer=1, max_absolute_error=45.0
+    )
+    assert told.conversion_report == expected
+    assert repr(expected) == (
+        "ConversionReport(rounded=1, overflowed=2, nan_to_integer=1, "
+        "max_absolute_error=45.0)"
+    )
+    made = c.tensor(array, "uint8", overflow="saturate", report=True)
+    assert made.conversion_report == expected
+    assert c[made.id].conversion_report is None
+    assert made.detach().conversion_report is None
+
+
+@pytest.mark.parametrize("count", [1000, 300_000])
+def test_conversion_reports_agree_with_numpy(c, count):
+    array = np.random.default_rng(7).normal(scale=300, size=count)
+    for dtype in ("float32", "int16"):
+        result = array.astype(dtype).astype(np.float64)
+        error = np.abs(result - array)
+        wanted = tensord.ConversionReport(
+            int((error > 0).sum()), 0, 0, float(error.max())
+        )
+        made = c.tensor(array[::-1], dtype=dtype, report=True)
+        assert made.conversion_report == wanted
+    single = c.Tensor(array, report=True).conversion_report
+    cast = c.tensor(array).type("torch.FloatTensor", report=True)
+    assert cast.conversion_report == single
+    assert single.rounded == count
+
+
+def test_every_maker_that_is_asked_reports(c):
+    nothing = tensord.ConversionReport(0, 0, 0, 0.0)
+    array = np.arange(3.0)
+    tensor = c.from_numpy(array, report=True)
+    assert tensor.conversion_report == nothing
+    # Even where nothing changes, there is a report.
+    same = tensor.to("float64", report=True)
+    assert same is not tensor
+    assert same.conversion_report == nothing
+    with pytest.warns(UserWarning):
+        copy = c.tensor(tensor, "int8", report=True)
+    assert copy.conversion_report == nothing
+    with pytest.raises(TypeError, match="argument 'report' must be bool"):
+        tensor.to("int8", report=1)
+    with pytest.raises(TypeError, match=r"type\(\): argument 'report'"):
+        tensor.type("int8", report="yes")
+    with pytest.raises(OverflowError):
+        c.tensor(np.array([300]), "uint8", overflow="error", report=True)
+
+
 def test_out_takes_the_elements_without_a_copy(c):
     array = np.arange(12.0).reshape(3, 4)
     tensor = c.from_numpy(array)

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -191,6 +192,67 @@ TEST_F(TensorServiceTest, TransformsInOrder) {
   EXPECT_THAT(tensor.shape(), ElementsAre(1, 2));
   EXPECT_TRUE(tensor.has_expire_time());
   EXPECT_EQ(ReadBytes("tensors/t"), Bytes<float>({2, 3}));
+}
+
+// Counts and error, as they are written.
+std::string Text(const v1::ConversionReport& report) {
+  return absl::StrCat(report.rounded(), " ", report.overflowed(), " ",
+                      report.nan_to_integer(), " ",
+                      report.max_absolute_error());
+}
+
+TEST_F(TensorServiceTest, ReportsConversionsToWhoAsks) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::string data = Bytes<float>({1, 2.5, 300, nan});
+  v1::TensorOptions options;
+  options.set_dtype(v1::DTYPE_UINT8);
+  v1::Tensor tensor;
+  ASSERT_EQ(
+      Outcome(Create("quiet", v1::DTYPE_FLOAT32, {4}, data, options, &tensor)),
+      "OK");
+  EXPECT_FALSE(tensor.has_conversion_report());
+  options.set_report_conversion(true);
+  ASSERT_EQ(
+      Outcome(Create("told", v1::DTYPE_FLOAT32, {4}, data, options, &tensor)),
+      "OK");
+  ASSERT_TRUE(tensor.has_conversion_report());
+  EXPECT_EQ(Text(tensor.conversion_report()), "1 1 1 256");
+  // Nobody else hears of it.
+  ASSERT_EQ(Outcome(Get("tensors/told", &tensor)), "OK");
+  EXPECT_FALSE(tensor.has_conversion_report());
+  v1::ListTensorsResponse page;
+  ASSERT_EQ(Outcome(List(0, "", &page)), "OK");
+  for (const v1::Tensor& listed : page.tensors()) {
+    EXPECT_FALSE(listed.has_conversion_report());
+  }
+  // With a refusal comes none.
+  options.set_overflow(v1::OVERFLOW_POLICY_ERROR);
+  EXPECT_EQ(Outcome(Create("no", v1::DTYPE_FLOAT32, {4}, data, options)),
+            "11 CAST_VALUE_OUT_OF_RANGE");
+}
+
+TEST_F(TensorServiceTest, ReportsOnAllOperations) {
+  ASSERT_EQ(
+      Outcome(Create("f", v1::DTYPE_FLOAT32, {3}, Bytes<float>({1.5, 300, 7}))),
+      "OK");
+  v1::TransformTensorRequest request;
+  request.set_name("tensors/f");
+  request.add_operations()->mutable_to()->set_dtype(v1::DTYPE_INT32);
+  request.add_operations()->mutable_clone();
+  request.add_operations()->mutable_to()->set_dtype(v1::DTYPE_INT8);
+  v1::Tensor tensor;
+  ASSERT_EQ(Outcome(Transform(request, &tensor)), "OK");
+  EXPECT_FALSE(tensor.has_conversion_report());
+  request.set_report_conversion(true);
+  ASSERT_EQ(Outcome(Transform(request, &tensor)), "OK");
+  ASSERT_TRUE(tensor.has_conversion_report());
+  EXPECT_EQ(Text(tensor.conversion_report()), "1 1 0 256");
+  // A view converts nothing.
+  request.clear_operations();
+  request.add_operations()->mutable_detach();
+  ASSERT_EQ(Outcome(Transform(request, &tensor)), "OK");
+  ASSERT_TRUE(tensor.has_conversion_report());
+  EXPECT_EQ(Text(tensor.conversion_report()), "0 0 0 0");
 }
 
 TEST_F(TensorServiceTest, ViewsShareStorage) {

@@ -255,6 +255,22 @@ TEST_F(UploadSessionTest, ReportsValuesThatDoNotFit) {
   ExpectNothingLeft();
 }
 
+TEST_F(UploadSessionTest, ReportsOnTheConversionIfAsked) {
+  for (const bool asked : {false, true}) {
+    NewSession();
+    v1::UploadDeclaration declaration = Raw(v1::DTYPE_FLOAT32, {3}, 12);
+    declaration.mutable_options()->set_dtype(v1::DTYPE_INT8);
+    declaration.mutable_options()->set_report_conversion(asked);
+    ASSERT_TRUE(Declare(declaration).ok());
+    ASSERT_TRUE(Send(Bytes<float>({1, 1.5, -300}), true).ok());
+    ASSERT_TRUE(session_->Commit().ok());
+    const ConversionReport expected{1, 1, 0, 256.0};
+    EXPECT_EQ(session_->report(),
+              asked ? std::optional(expected) : std::nullopt);
+    ASSERT_TRUE(test_.store.Delete("a", "").ok());
+  }
+}
+
 TEST_F(UploadSessionTest, LeavesNothingWhereverItStops) {
   const std::string file = NpyFile(40);
   const auto size = static_cast<std::int64_t>(file.size());

@@ -91,6 +91,21 @@ TEST_F(UploadStreamTest, StoresATensor) {
   EXPECT_EQ(test_.events.received, 12 + 6);
 }
 
+TEST_F(UploadStreamTest, ReportsOnTheConversionIfAsked) {
+  Request declaration = Declaration("up/1", {3}, 3);
+  v1::TensorOptions& options =
+      *declaration.mutable_declaration()->mutable_options();
+  options.set_dtype(v1::DTYPE_INT8);
+  options.set_report_conversion(true);
+  v1::Tensor tensor;
+  ASSERT_EQ(Outcome(Upload({declaration, Chunk(0, "\x7f\x80\xff"), Finish()},
+                           &tensor)),
+            "OK");
+  ASSERT_TRUE(tensor.has_conversion_report());
+  EXPECT_EQ(tensor.conversion_report().overflowed(), 2);
+  EXPECT_EQ(tensor.conversion_report().max_absolute_error(), 256);
+}
+
 TEST_F(UploadStreamTest, RefusesBadStreamsAndLeavesNothing) {
   const Request declared = Declaration("bad", {6}, 6);
   Request empty_message;
