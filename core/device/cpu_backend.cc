@@ -39,11 +39,19 @@ std::string CpuModelName() {
 // caches.
 constexpr std::size_t kPartBytes = 2 * kMinStreamedBytes;
 
+// The conversion to a buffer of so many bytes.
+CastStream::Options Streamed(CastStream::Options conversion,
+                             std::size_t buffer_bytes) {
+  conversion.streamed = buffer_bytes >= kMinStreamedBytes;
+  return conversion;
+}
+
 class CpuWriter final : public BufferWriter {
  public:
   CpuWriter(std::shared_ptr<Buffer> buffer,
             const CastStream::Options& conversion)
-      : buffer_(std::move(buffer)), stream_(conversion) {}
+      : buffer_(std::move(buffer)),
+        stream_(Streamed(conversion, buffer_->size_bytes())) {}
 
   absl::Status Write(absl::Span<const std::byte> piece) override {
     if (stream_.OutputBytes(piece.size()) >

@@ -38,6 +38,29 @@ TEST(CpuBackendTest, ShowsTheHostEveryBuffer) {
   EXPECT_EQ(backend->HostAddress(*buffer), buffer->data());
 }
 
+TEST(CpuBackendTest, FillsLargeBuffersInPieces) {
+  constexpr std::size_t kPiece = 65'000;
+  constexpr std::size_t kPieces = 100;
+  const auto backend = NewCpuBackend({});
+  const std::shared_ptr<Buffer> buffer =
+      *backend->Allocate(kPiece * kPieces * 2);
+  const auto writer =
+      backend->NewWriter(buffer, {.from = DType::kUInt8, .to = DType::kUInt16});
+  std::vector<std::byte> piece(kPiece);
+  for (std::size_t i = 0; i < kPieces; ++i) {
+    for (std::size_t j = 0; j < kPiece; ++j) {
+      piece[j] = static_cast<std::byte>(i + j);
+    }
+    ASSERT_TRUE(writer->Write(piece).ok());
+  }
+  ASSERT_TRUE(writer->Finish().ok());
+  const auto* const results =
+      reinterpret_cast<const std::uint16_t*>(buffer->data());
+  for (std::size_t i = 0; i < kPiece * kPieces; ++i) {
+    ASSERT_EQ(results[i], (i / kPiece + i % kPiece) % 256) << i;
+  }
+}
+
 // The parts give what the whole gives, in whatever order they are cast.
 TEST(CpuBackendTest, SharesLargeCasts) {
   std::size_t parts = 0;
