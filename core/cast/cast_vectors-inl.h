@@ -257,29 +257,31 @@ void StoreFloats(D floats, hn::Vec<D> values, std::byte* dst) {
 
 // ---- Real and complex -------------------------------------------------------
 
+// As integers: GCC 12 may turn the interleaving of doubles with zeros into one
+// that repeats the doubles.
 template <>
 struct VectorBody<double, Complex128, Overflow::kTorch> {
-  using Doubles = hn::ScalableTag<double>;
-  static constexpr std::size_t kElements = hn::MaxLanes(Doubles());
+  using Parts = hn::ScalableTag<std::uint64_t>;
+  static constexpr std::size_t kElements = hn::MaxLanes(Parts());
 
   static void Cast(const std::byte* src, std::byte* dst) {
-    const Doubles doubles;
-    hn::StoreInterleaved2(LoadLanes<double>(doubles, src), hn::Zero(doubles),
-                          doubles, TypedPointer<double>(dst));
+    const Parts parts;
+    hn::StoreInterleaved2(LoadLanes<std::uint64_t>(parts, src), hn::Zero(parts),
+                          parts, TypedPointer<std::uint64_t>(dst));
   }
 };
 
 template <>
 struct VectorBody<Complex128, double, Overflow::kTorch> {
-  using Doubles = hn::ScalableTag<double>;
-  static constexpr std::size_t kElements = hn::MaxLanes(Doubles());
+  using Parts = hn::ScalableTag<std::uint64_t>;
+  static constexpr std::size_t kElements = hn::MaxLanes(Parts());
 
   static void Cast(const std::byte* src, std::byte* dst) {
-    const Doubles doubles;
-    const auto lower = LoadLanes<double>(doubles, src);
-    const auto upper = LoadLanes<double>(doubles, src + sizeof(lower));
-    hn::StoreU(hn::ConcatEven(doubles, upper, lower), doubles,
-               TypedPointer<double>(dst));
+    const Parts parts;
+    const auto lower = LoadLanes<std::uint64_t>(parts, src);
+    const auto upper = LoadLanes<std::uint64_t>(parts, src + sizeof(lower));
+    hn::StoreU(hn::ConcatEven(parts, upper, lower), parts,
+               TypedPointer<std::uint64_t>(dst));
   }
 };
 
