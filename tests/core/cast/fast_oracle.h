@@ -1,0 +1,64 @@
+// The oracle of casts for hundreds of millions of elements: cast_oracle.h says
+// the same, one element at a time and a thousand times slower, and checks this
+// one.
+//
+// Neither is made of what the code under test is made of. Here, a block of
+// elements becomes a block of 64-bit integers or doubles, once for all
+// destinations; conversions are the compiler's own, within their range; and
+// the 16- and 8-bit floats are rounded by adding, as doubles, a power of two
+// whose last place is the destination's.
+#ifndef TENSORD_TESTS_CORE_CAST_FAST_ORACLE_H_
+#define TENSORD_TESTS_CORE_CAST_FAST_ORACLE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace tensord::testing {
+
+// A block of elements. Not thread-safe: keeps what destinations share.
+class FastOracle {
+ public:
+  // What the elements of a dtype become before they are cast.
+  enum class Kind { kUnsigned, kSigned, kReal };
+
+  explicit FastOracle(DType from);
+
+  // Takes `count` packed elements, which must outlive their use.
+  void Take(const std::byte* elements, std::size_t count);
+
+  // The results of the elements, packed, under Overflow::kTorch and kSaturate.
+  void ExpectTorch(DType to, std::byte* results) const;
+  void ExpectSaturate(DType to, std::byte* results) const;
+  // 1 for those that Overflow::kError reports and 0 for others.
+  void ExpectMisfits(DType to, std::uint8_t* misfits) const;
+
+  // Whether kSaturate differs from kTorch, or anything is reported.
+  static bool MayMisfit(DType from, DType to);
+
+ private:
+  template <class Visitor>
+  void Visit(Visitor visitor) const;
+  void TakeFloats(const std::byte* elements);
+  void RoundToFloats();
+
+  const DType from_;
+  const Kind kind_;
+  const std::byte* elements_ = nullptr;
+  std::size_t count_ = 0;
+  std::vector<std::uint64_t> unsigned_;
+  std::vector<std::int64_t> signed_;
+  std::vector<double> real_;
+  // Empty but for complex sources.
+  std::vector<double> imag_;
+  // The integers, or the real parts, rounded.
+  std::vector<float> floats_;
+  // By code, of the sources of 8 and 16 bits that are floats.
+  std::vector<double> decoded_;
+};
+
+}  // namespace tensord::testing
+
+#endif  // TENSORD_TESTS_CORE_CAST_FAST_ORACLE_H_
