@@ -1,6 +1,5 @@
 #include "core/cast/cast.h"
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -13,13 +12,15 @@
 #include "core/error.h"
 
 namespace tensord {
-void CastFailures::Merge(const CastFailures& later,
+
+void CastFailures::Merge(const CastFailures& other,
                          std::uint64_t index_offset) {
-  if (count == 0 && later.count > 0) {
-    first_index = index_offset + later.first_index;
-    first_value = later.first_value;
+  const std::uint64_t index = index_offset + other.first_index;
+  if (other.count > 0 && (count == 0 || index < first_index)) {
+    first_index = index;
+    first_value = other.first_value;
   }
-  count += later.count;
+  count += other.count;
 }
 
 absl::Status CastFailuresStatus(const CastFailures& failures, DType from,
@@ -48,9 +49,8 @@ void CastPacked(DType from, const std::byte* src, DType to, std::byte* dst,
 void SwapBytes(DType dtype, const std::byte* src, std::byte* dst,
                std::size_t count) {
   const std::size_t unit = SwapUnit(dtype);
-  const auto unit_log2 = static_cast<std::size_t>(std::countr_zero(unit));
-  ActiveCastTable().layout.swap[unit_log2](src, dst,
-                                           count * (ItemSize(dtype) / unit));
+  ActiveCastTable().layout.swap[LayoutLoops::Index(unit)](
+      src, dst, count * (ItemSize(dtype) / unit));
 }
 
 }  // namespace tensord

@@ -38,9 +38,9 @@ struct CastFailures {
   std::uint64_t first_index = 0;
   std::string first_value;
 
-  // Adds what was found in elements that come `index_offset` after the ones
-  // seen so far.
-  void Merge(const CastFailures& later, std::uint64_t index_offset);
+  // Adds what was found in other elements, whose positions count from
+  // `index_offset`. In any order.
+  void Merge(const CastFailures& other, std::uint64_t index_offset);
 };
 
 // OK if nothing failed, else OUT_OF_RANGE (CAST_VALUE_OUT_OF_RANGE) with index,

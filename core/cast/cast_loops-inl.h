@@ -27,9 +27,26 @@
 #define TENSORD_INDEPENDENT_ELEMENTS _Pragma("GCC ivdep")
 #endif
 
+// Whether the target is more than a loop over elements to Highway.
+#undef TENSORD_HAS_VECTORS
+#define TENSORD_HAS_VECTORS \
+  (HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128)
+
 HWY_BEFORE_NAMESPACE();
 namespace tensord {
 namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Highway's unaligned loads and stores take pointers to their lanes.
+template <class T>
+const T* TypedPointer(const std::byte* src) {
+  return reinterpret_cast<const T*>(src);
+}
+template <class T>
+T* TypedPointer(std::byte* dst) {
+  return reinterpret_cast<T*>(dst);
+}
 
 template <class T>
 T LoadElement(const std::byte* src, std::size_t index) {

@@ -37,10 +37,6 @@ namespace HWY_NAMESPACE {
 namespace {
 
 template <class T>
-concept NarrowFloat =
-    std::same_as<T, Float16> || std::same_as<T, BFloat16> || Float8<T>;
-
-template <class T>
 using PartOf = decltype(cast_rules::RealPart(T{}));
 
 // What a cast goes through in two steps because each step is a quick loop; void
@@ -57,10 +53,8 @@ auto ThroughType() {
   } else if constexpr (kToComplex && !kFromComplex &&
                        !std::same_as<From, PartOf<To>>) {
     return PartOf<To>{};
-  } else if constexpr (NarrowFloat<From> &&
-                       (!std::same_as<From, BFloat16> ||
-                        std::same_as<To, Complex128>)&&!std::same_as<To,
-                                                                     Bool> &&
+  } else if constexpr ((std::same_as<From, Float16> ||
+                        Float8<From>)&&!std::same_as<To, Bool> &&
                        !std::same_as<To, float>) {
     return float{};
   } else if constexpr (std::same_as<To, Float16> &&

@@ -4,6 +4,7 @@
 #define TENSORD_CORE_CAST_CAST_TABLE_H_
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <string_view>
 
@@ -53,6 +54,11 @@ using StreamLoop = void (*)(const std::byte* src, std::byte* dst,
 // Loops that do not depend on what elements mean; by the binary logarithm of
 // their size in bytes. None overlaps its source but SwapLoop.
 struct LayoutLoops {
+  // Of the loops for a size.
+  static constexpr std::size_t Index(std::size_t size) {
+    return static_cast<std::size_t>(std::countr_zero(size));
+  }
+
   std::array<SwapLoop, 4> swap;
   std::array<GatherLoop, 5> gather;
   std::array<TransposeLoop, 5> transpose;

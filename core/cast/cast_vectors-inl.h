@@ -19,6 +19,7 @@
 #include <type_traits>
 
 #include "core/cast/cast.h"
+#include "core/cast/cast_loops-inl.h"
 #include "core/cast/cast_rules.h"
 #include "core/cast/float_rules.h"
 #include "core/scalar_types.h"
@@ -27,8 +28,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace tensord {
 namespace HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
 
 template <class T>
 concept Float8 = std::same_as<T, Float8E4M3FN> || std::same_as<T, Float8E5M2>;
@@ -60,16 +59,7 @@ struct VectorBody {
   static constexpr std::size_t kElements = 0;
 };
 
-#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
-
-template <class T>
-const T* TypedPointer(const std::byte* src) {
-  return reinterpret_cast<const T*>(src);
-}
-template <class T>
-T* TypedPointer(std::byte* dst) {
-  return reinterpret_cast<T*>(dst);
-}
+#if TENSORD_HAS_VECTORS
 
 template <class T, class D>
 hn::Vec<hn::Rebind<T, D>> LoadLanes(D /*lanes*/, const std::byte* src) {
@@ -188,15 +178,10 @@ template <class Format, class D>
 hn::Vec<hn::RebindToUnsigned<D>> RoundMagnitudes(
     D floats, hn::Vec<hn::RebindToUnsigned<D>> magnitudes) {
   const hn::RebindToUnsigned<D> bits;
-  constexpr std::uint32_t kMask = (1u << Format::kTotalBits) - 1;
-  constexpr std::uint32_t kSubtract =
-      (0 - (Format::kMinNormal >> Format::kShift)) & kMask;
   const auto exponents =
       hn::Max(hn::And(magnitudes, hn::Set(bits, cast_rules::kFloatInfinity)),
               hn::Set(bits, Format::kMinNormal));
-  const auto powers =
-      hn::Add(exponents,
-              hn::Set(bits, (std::uint32_t{Format::kShift} << 23) + kSubtract));
+  const auto powers = hn::Add(exponents, hn::Set(bits, Format::kToPower));
   const auto sums =
       hn::Add(hn::BitCast(floats, magnitudes), hn::BitCast(floats, powers));
   return hn::Add(hn::BitCast(bits, sums),

@@ -46,6 +46,14 @@ struct NarrowFormat {
   // What follows the largest finite number: infinity, or NaN without one.
   static constexpr std::uint32_t kOverflow = kLargest + 1;
 
+  // What makes an exponent the power of two that RoundMagnitude adds: as many
+  // places more as the format has fewer, and in the lowest bits what has to be
+  // subtracted from the sum. Even, as ties need it.
+  static constexpr std::uint32_t kToPower =
+      (std::uint32_t{kShift} << 23) +
+      ((0 - (kMinNormal >> kShift)) & (2 * kSignMask - 1));
+  static_assert(kToPower % 2 == 0);
+
   // Bits of the float that a normal number is; of kOverflow, those of the power
   // of two, or the number, that would come next.
   static constexpr std::uint32_t FloatBits(std::uint32_t code) {
@@ -68,19 +76,14 @@ inline constexpr std::uint32_t kFloatQuietBit = 0x00400000;
 // there leaves the rounded significand in the lowest bits; below the normal
 // numbers that distance does not shrink further. The exponents above the first
 // normal one are added to that; the power's own bits are higher. What there is
-// to subtract for this comes with the power, and is even, as ties need it.
+// to subtract for this comes with the power.
 template <class Format>
 TENSORD_HOST_DEVICE constexpr std::uint32_t RoundMagnitude(
     std::uint32_t magnitude) {
-  constexpr std::uint32_t kMask = (1u << Format::kTotalBits) - 1;
-  constexpr std::uint32_t kSubtract =
-      (0 - (Format::kMinNormal >> Format::kShift)) & kMask;
-  static_assert(kSubtract % 2 == 0);
   const std::uint32_t own = magnitude & kFloatInfinity;
   const std::uint32_t exponent =
       own < Format::kMinNormal ? Format::kMinNormal : own;
-  const std::uint32_t power =
-      exponent + (std::uint32_t{Format::kShift} << 23) + kSubtract;
+  const std::uint32_t power = exponent + Format::kToPower;
   const float sum = Bits<float>(magnitude) + Bits<float>(power);
   return Bits<std::uint32_t>(sum) + (exponent >> Format::kShift);
 }

@@ -51,21 +51,14 @@ void SwapUnits(const std::byte* src, std::byte* dst, std::size_t count) {
 // ---- Gathers ----------------------------------------------------------------
 
 template <class Unit>
-Unit LoadAt(const std::byte* src, std::ptrdiff_t offset) {
-  Unit unit;
-  std::memcpy(&unit, src + offset, sizeof(Unit));
-  return unit;
-}
-
-template <class Unit>
 void GatherOneByOne(const std::byte* src, std::ptrdiff_t stride,
                     std::size_t count, std::byte* dst) {
   const std::ptrdiff_t stride_bytes =
       stride * static_cast<std::ptrdiff_t>(sizeof(Unit));
   for (std::size_t i = 0; i < count; ++i) {
-    StoreElement(
-        LoadAt<Unit>(src, static_cast<std::ptrdiff_t>(i) * stride_bytes), dst,
-        i);
+    const std::byte* const element =
+        src + static_cast<std::ptrdiff_t>(i) * stride_bytes;
+    StoreElement(LoadElement<Unit>(element, 0), dst, i);
   }
 }
 
@@ -86,13 +79,11 @@ void GatherEverySecond(const std::byte* src, std::size_t count,
   StoreElement(LoadElement<Unit>(src, 2 * (count - 1)), dst, count - 1);
 }
 
-#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#if TENSORD_HAS_VECTORS
 
 // A vector whose elements are in reverse order.
 template <class Unit, class D>
-hwy::HWY_NAMESPACE::Vec<D> Reversed(D lanes,
-                                    hwy::HWY_NAMESPACE::Vec<D> vector) {
-  namespace hn = hwy::HWY_NAMESPACE;
+hn::Vec<D> Reversed(D lanes, hn::Vec<D> vector) {
   if constexpr (sizeof(Unit) == 1) {
     const hn::RepartitionToWide<D> pairs;
     const auto reversed = hn::Reverse(pairs, hn::BitCast(pairs, vector));
@@ -106,16 +97,14 @@ hwy::HWY_NAMESPACE::Vec<D> Reversed(D lanes,
 // Elements that come one before the other, from `src` down.
 template <class Unit>
 void GatherBackwards(const std::byte* src, std::size_t count, std::byte* dst) {
-  namespace hn = hwy::HWY_NAMESPACE;
   const hn::ScalableTag<Unit> lanes;
   constexpr std::size_t kStep = hn::MaxLanes(lanes);
   std::size_t i = 0;
   for (; i + kStep <= count; i += kStep) {
     const auto vector = hn::LoadU(
-        lanes,
-        reinterpret_cast<const Unit*>(src - (i + kStep - 1) * sizeof(Unit)));
+        lanes, TypedPointer<Unit>(src - (i + kStep - 1) * sizeof(Unit)));
     hn::StoreU(Reversed<Unit>(lanes, vector), lanes,
-               reinterpret_cast<Unit*>(dst + i * sizeof(Unit)));
+               TypedPointer<Unit>(dst + i * sizeof(Unit)));
   }
   GatherOneByOne<Unit>(src - i * sizeof(Unit), -1, count - i,
                        dst + i * sizeof(Unit));
@@ -166,16 +155,15 @@ void TransposeOneByOne(const std::byte* src, std::ptrdiff_t src_stride,
   }
 }
 
-#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#if TENSORD_HAS_VECTORS
 
 // Stores the 16-byte blocks of a vector `stride_bytes` apart.
 template <class D>
-void StoreBlocks(D bytes, hwy::HWY_NAMESPACE::Vec<D> vector, std::byte* dst,
+void StoreBlocks(D bytes, hn::Vec<D> vector, std::byte* dst,
                  std::ptrdiff_t stride_bytes) {
-  namespace hn = hwy::HWY_NAMESPACE;
   constexpr std::size_t kBytes = hn::MaxLanes(D());
   if constexpr (kBytes == 16) {
-    hn::StoreU(vector, bytes, reinterpret_cast<std::uint8_t*>(dst));
+    hn::StoreU(vector, bytes, TypedPointer<std::uint8_t>(dst));
   } else {
     const hn::Half<D> half;
     StoreBlocks(half, hn::LowerHalf(half, vector), dst, stride_bytes);
@@ -190,22 +178,21 @@ void StoreBlocks(D bytes, hwy::HWY_NAMESPACE::Vec<D> vector, std::byte* dst,
 // every bit of a column's number puts the rows in their place.
 template <class Unit>
 struct VectorTransposition {
-  using Lanes = hwy::HWY_NAMESPACE::ScalableTag<Unit>;
-  using Bytes = hwy::HWY_NAMESPACE::ScalableTag<std::uint8_t>;
-  using Vector = hwy::HWY_NAMESPACE::Vec<Lanes>;
-  static constexpr std::size_t kRows = hwy::HWY_NAMESPACE::MaxLanes(Lanes());
+  using Lanes = hn::ScalableTag<Unit>;
+  using Bytes = hn::ScalableTag<std::uint8_t>;
+  using Vector = hn::Vec<Lanes>;
+  static constexpr std::size_t kRows = hn::MaxLanes(Lanes());
   static constexpr std::size_t kColumns = 16 / sizeof(Unit);
 
   // Strides are in bytes.
   static void Transpose(const std::byte* src, std::ptrdiff_t src_stride,
                         std::byte* dst, std::ptrdiff_t dst_stride) {
-    namespace hn = hwy::HWY_NAMESPACE;
     const Lanes lanes;
     Vector vectors[kColumns];
     for (std::size_t j = 0; j < kColumns; ++j) {
       vectors[j] = hn::LoadU(
-          lanes, reinterpret_cast<const Unit*>(
-                     src + static_cast<std::ptrdiff_t>(j) * src_stride));
+          lanes, TypedPointer<Unit>(src + static_cast<std::ptrdiff_t>(j) *
+                                              src_stride));
     }
     for (std::size_t bit = 1; bit < kColumns; bit *= 2) Shuffle(vectors);
     for (std::size_t j = 0; j < kColumns; ++j) {
@@ -217,7 +204,6 @@ struct VectorTransposition {
 
  private:
   static void Shuffle(Vector (&vectors)[kColumns]) {
-    namespace hn = hwy::HWY_NAMESPACE;
     Vector shuffled[kColumns];
     for (std::size_t j = 0; j < kColumns / 2; ++j) {
       const Vector first = vectors[j];
@@ -294,14 +280,13 @@ inline void StreamLines(const std::byte* src, std::byte* dst,
     _mm_stream_si128(reinterpret_cast<__m128i*>(dst + i),
                      _mm_load_si128(reinterpret_cast<const __m128i*>(src + i)));
   }
-#elif HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+#elif !TENSORD_HAS_VECTORS
   std::memcpy(dst, src, bytes);
 #else
-  namespace hn = hwy::HWY_NAMESPACE;
   const hn::ScalableTag<std::uint8_t> lanes;
   for (std::size_t i = 0; i < bytes; i += hn::MaxLanes(lanes)) {
-    hn::Stream(hn::Load(lanes, reinterpret_cast<const std::uint8_t*>(src + i)),
-               lanes, reinterpret_cast<std::uint8_t*>(dst + i));
+    hn::Stream(hn::Load(lanes, TypedPointer<std::uint8_t>(src + i)), lanes,
+               TypedPointer<std::uint8_t>(dst + i));
   }
 #endif
 }

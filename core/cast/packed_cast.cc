@@ -35,8 +35,7 @@ constexpr std::size_t kPages = 8;
 SwapLoop FindSwap(DType dtype, ByteOrder order) {
   const std::size_t unit = SwapUnit(dtype);
   if (order == ByteOrder::kLittle || unit == 1) return nullptr;
-  return ActiveCastTable()
-      .layout.swap[static_cast<std::size_t>(std::countr_zero(unit))];
+  return ActiveCastTable().layout.swap[LayoutLoops::Index(unit)];
 }
 
 void FetchLines(const std::byte* src, std::size_t bytes) {

@@ -1,7 +1,6 @@
 // Casts of elements that lie anywhere in a storage: CastStrided of cast.h.
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -96,12 +95,11 @@ class RowCursor {
  public:
   // The layout has to stay.
   RowCursor(const JoinedLayout& layout, std::int64_t begin)
-      : layout_(layout),
-        last_(layout.rank() - 1),
-        offset_(layout.offset() + layout.Distance(0, layout.rank(), begin)) {
+      : layout_(layout), last_(layout.rank() - 1), offset_(layout.offset()) {
     for (std::size_t i = layout.rank(); i-- > 0;) {
       index_[i] = begin % layout.shape(i);
       begin /= layout.shape(i);
+      offset_ += index_[i] * layout.stride(i);
     }
   }
 
@@ -155,8 +153,7 @@ class StridedCast {
               arguments.to_order, arguments.overflow),
         from_size_(static_cast<std::int64_t>(ItemSize(arguments.from))),
         to_size_(static_cast<std::int64_t>(ItemSize(arguments.to))),
-        size_log2_(static_cast<std::size_t>(
-            std::countr_zero(ItemSize(arguments.from)))),
+        loops_(LayoutLoops::Index(ItemSize(arguments.from))),
         streamed_(arguments.count * to_size_ >=
                   static_cast<std::int64_t>(kMinStreamedBytes)) {}
 
@@ -194,18 +191,9 @@ class StridedCast {
     CastFailures found;
     cast_.Run(src, arguments_.dst + position * to_size_,
               static_cast<std::size_t>(count), streamed, &found);
-    if (found.count > 0) AddFailures(found, position);
-  }
-
-  void AddFailures(const CastFailures& found, std::int64_t position) {
-    CastFailures& all = *arguments_.failures;
-    const std::uint64_t first =
-        static_cast<std::uint64_t>(position) + found.first_index;
-    if (all.count == 0 || first < all.first_index) {
-      all.first_index = first;
-      all.first_value = found.first_value;
+    if (found.count > 0) {
+      arguments_.failures->Merge(found, static_cast<std::uint64_t>(position));
     }
-    all.count += found.count;
   }
 
   // Casts the elements [begin, end) one row after the other.
@@ -230,7 +218,7 @@ class StridedCast {
   std::int64_t TakeBlock(RowCursor& cursor, std::int64_t begin,
                          std::int64_t end) {
     alignas(64) std::array<std::byte, kBlockBytes> block;
-    const GatherLoop gather = ActiveCastTable().layout.gather[size_log2_];
+    const GatherLoop gather = ActiveCastTable().layout.gather[loops_];
     const std::int64_t room = std::min(end - begin, kBlockBytes / from_size_);
     std::int64_t filled = 0;
     while (filled < room) {
@@ -287,8 +275,7 @@ class StridedCast {
 
   void TransposeTiles(const Tiles& tiles) {
     alignas(64) std::array<std::byte, kBlockBytes> block;
-    const TransposeLoop transpose =
-        ActiveCastTable().layout.transpose[size_log2_];
+    const TransposeLoop transpose = ActiveCastTable().layout.transpose[loops_];
     const std::size_t last = layout_.rank() - 1;
     const std::int64_t columns = layout_.shape(last);
     const std::int64_t tile_columns = kBlockBytes / from_size_ / tiles.rows;
@@ -329,7 +316,8 @@ class StridedCast {
   PackedCast cast_;
   std::int64_t from_size_;
   std::int64_t to_size_;
-  std::size_t size_log2_;
+  // Of the layout loops for the size of a source element.
+  std::size_t loops_;
   bool streamed_;
 };
 

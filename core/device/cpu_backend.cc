@@ -139,17 +139,16 @@ class CpuBackend final : public DeviceBackend {
                  Buffer& destination, CastFailures* failures) {
     // Results of a part begin at a line of the cache.
     const std::int64_t part =
-        (count / static_cast<std::int64_t>(parts) + 63) / 64 * 64;
+        (count / static_cast<std::int64_t>(parts) + 64) / 64 * 64;
     std::vector<CastFailures> found(parts);
     const auto begin_of = [&](std::size_t i) {
       return std::min(static_cast<std::int64_t>(i) * part, count);
     };
     parallel_for_(parts, [&](std::size_t i) {
       const std::int64_t begin = begin_of(i);
-      const std::int64_t end = i + 1 == parts ? count : begin_of(i + 1);
       CastStrided(
           source.dtype, source.buffer->data(), source.layout, begin,
-          end - begin, to, ByteOrder::kLittle,
+          begin_of(i + 1) - begin, to, ByteOrder::kLittle,
           destination.data() + static_cast<std::size_t>(begin) * ItemSize(to),
           overflow, &found[i]);
     });
