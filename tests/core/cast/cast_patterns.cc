@@ -60,7 +60,7 @@ std::vector<double> Edges() {
   return edges;
 }
 
-// A power of two below 2^bits, at random.
+// One of the powers of two below 2^bits, at random.
 template <class Bits>
 Bits Power(std::uint64_t random, int bits) {
   return Bits{1} << (random % static_cast<unsigned>(bits));
@@ -90,6 +90,7 @@ struct FloatLayout {
   static Bits Hard(unsigned kind, Bits bits, std::uint64_t random, Bits edge) {
     const Bits power = Power<Bits>(random >> 8, kMantissaBits);
     const Bits near = static_cast<Bits>(random >> 16) % 7 - 3;
+    const Bits beside = static_cast<Bits>(random >> 16) % 3 - 1;
     const Bits mantissa = bits & kMantissa;
     switch (kind) {
       case 0:
@@ -100,7 +101,7 @@ struct FloatLayout {
       case 3: {
         const auto exponent = static_cast<int>((random >> 20) % 250) - 125;
         const Bits half = (mantissa & ~(power - 1)) | power;
-        return WithExponent(exponent, half) + near / 2;
+        return WithExponent(exponent, half) + beside;
       }
       case 4:
         return WithExponent(static_cast<int>((random >> 20) % 72) - 4,
@@ -116,6 +117,7 @@ Bits HardInteger(unsigned kind, Bits bits, std::uint64_t random, Bits edge) {
   constexpr int kBits = static_cast<int>(sizeof(Bits)) * 8;
   const Bits power = Power<Bits>(random >> 8, kBits);
   const Bits near = static_cast<Bits>(random >> 16) % 7 - 3;
+  const Bits beside = static_cast<Bits>(random >> 16) % 3 - 1;
   const Bits narrow = bits >> (random >> 24) % kBits;
   switch (kind) {
     case 0:
@@ -124,7 +126,7 @@ Bits HardInteger(unsigned kind, Bits bits, std::uint64_t random, Bits edge) {
     case 2:
       return (random & 0x80) != 0 ? edge + power : edge - power;
     case 3:
-      return ((narrow & ~(power - 1)) | power) + near / 2;
+      return ((narrow & ~(power - 1)) | power) + beside;
     case 4:
       return power + near;
     default:
