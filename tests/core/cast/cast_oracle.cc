@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "core/dtype.h"
 
 namespace tensord::testing {
@@ -346,6 +347,11 @@ ExpectedCast ExpectCast(const Element& element, DType to) {
   StoreBits(codes.saturate, ItemSize(to), expected.saturate.data());
   expected.fits = codes.fits;
   return expected;
+}
+
+std::string Hex(const std::byte* bytes, std::size_t size) {
+  const std::string text(reinterpret_cast<const char*>(bytes), size);
+  return absl::BytesToHexString(std::string(text.rbegin(), text.rend()));
 }
 
 }  // namespace tensord::testing

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "core/dtype.h"
 
@@ -42,6 +43,9 @@ struct ExpectedCast {
 };
 
 ExpectedCast ExpectCast(const Element& element, DType to);
+
+// Bytes as the number that they are: the highest first.
+std::string Hex(const std::byte* bytes, std::size_t size);
 
 }  // namespace tensord::testing
 

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "core/cast/cast.h"
 #include "core/dtype.h"
 #include "gtest/gtest.h"
@@ -27,6 +26,7 @@ using testing::DecodeElement;
 using testing::Element;
 using testing::ExpectCast;
 using testing::ExpectedCast;
+using testing::Hex;
 using testing::WithEveryCastTable;
 
 // The rules are constants where their arguments are.
@@ -38,12 +38,6 @@ static_assert(cast_rules::Cast<float>(Float16{1}) == 0x1p-24f);
 
 // Enough to meet every branch of every rule hundreds of times.
 constexpr std::size_t kRandomElements = 40000;
-
-std::string Hex(const std::byte* bytes, std::size_t size) {
-  std::string reversed(reinterpret_cast<const char*>(bytes), size);
-  return absl::BytesToHexString(
-      std::string(reversed.rbegin(), reversed.rend()));
-}
 
 class AllPairsTest : public ::testing::TestWithParam<DType> {
  protected:

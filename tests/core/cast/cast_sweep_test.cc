@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -18,17 +17,17 @@
 #include "gtest/gtest.h"
 #include "tests/core/cast/cast_oracle.h"
 #include "tests/core/cast/every_cast_table.h"
+#include "tests/core/cast/table_checker.h"
 
 namespace tensord {
 namespace {
 
 using testing::DecodeElement;
+using testing::IsExhaustive;
 using testing::WithEveryCastTable;
 
 constexpr std::uint32_t kSign = 0x80000000;
 constexpr std::uint32_t kInfinity = 0x7f800000;
-
-bool Exhaustive() { return std::getenv("TENSORD_EXHAUSTIVE") != nullptr; }
 
 // What a narrow float makes of floats.
 class Boundaries {
@@ -174,7 +173,7 @@ TEST_P(NarrowFloatTest, RoundsAroundEveryBoundary) {
 TEST_P(NarrowFloatTest, RoundsEveryFloat) {
   constexpr std::uint32_t kBlock = 1 << 16;
   // A prime number of blocks, where not all are wanted.
-  const std::uint32_t step = Exhaustive() ? kBlock : kBlock * 251;
+  const std::uint32_t step = IsExhaustive() ? kBlock : kBlock * 251;
   std::vector<std::uint32_t> magnitudes(kBlock);
   for (std::uint64_t begin = 0; begin < kSign; begin += step) {
     for (std::uint32_t i = 0; i < kBlock; ++i) {

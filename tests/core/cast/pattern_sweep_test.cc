@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <vector>
 
 #include "core/dtype.h"
@@ -17,8 +16,7 @@ namespace {
 
 constexpr DType kFrom = DType::TENSORD_SWEPT_DTYPE;
 std::uint64_t WantedElements() {
-  const bool all = Kind(kFrom) != DTypeKind::kComplex ||
-                   std::getenv("TENSORD_EXHAUSTIVE") != nullptr;
+  const bool all = Kind(kFrom) != DTypeKind::kComplex || IsExhaustive();
   return all ? 100'000'000 : 10'000'000;
 }
 

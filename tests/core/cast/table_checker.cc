@@ -5,13 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
-#include <string>
 
-#include "absl/strings/escaping.h"
 #include "absl/types/span.h"
 #include "core/cast/cast_table.h"
 #include "core/dtype.h"
 #include "gtest/gtest.h"
+#include "tests/core/cast/cast_oracle.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TENSORD_SANITIZED 1
@@ -24,12 +23,6 @@ namespace {
 
 constexpr std::size_t kMaxItemSize = 16;
 constexpr std::size_t kShifts = 64;
-
-// As a number: the highest byte first.
-std::string Hex(const std::byte* bytes, std::size_t size) {
-  std::string text(reinterpret_cast<const char*>(bytes), size);
-  return absl::BytesToHexString(std::string(text.rbegin(), text.rend()));
-}
 
 std::size_t FirstDifference(const std::byte* a, const std::byte* b,
                             std::size_t item_size) {
