@@ -24,13 +24,12 @@ static_assert(std::endian::native == std::endian::little);
 // cache, and the buffer fits any stack.
 constexpr std::size_t kBlockBytes = std::size_t{8} * 1024;
 
-// Streamed casts walk through several pages at a time, a few lines of each in
-// turn, and fetch those of the next turn ahead: one stream of reads does not
-// keep a core's memory requests in flight.
+// Streamed casts make some lines of results at a time in the first-level cache,
+// and fetch what they will read ahead: the processor does not foresee enough of
+// it when stores do not wait for reads.
 constexpr std::size_t kLineBytes = 64;
 constexpr std::size_t kVisitBytes = 512;
-constexpr std::size_t kPageElements = 4096;
-constexpr std::size_t kPages = 8;
+constexpr std::size_t kFetchAheadBytes = 2048;
 
 SwapLoop FindSwap(DType dtype, ByteOrder order) {
   const std::size_t unit = SwapUnit(dtype);
@@ -130,16 +129,10 @@ void PackedCast::RunStreamed(const std::byte* src, std::byte* dst,
       kVisitBytes / std::max(from_size_, to_size_), kLineBytes / to_size_);
   RunCached(src, dst, head, nullptr);
   std::size_t i = head;
-  for (; i + kPages * kPageElements <= count; i += kPages * kPageElements) {
-    for (std::size_t v = i; v < i + kPageElements; v += visit) {
-      for (std::size_t p = 0; p < kPages; ++p) {
-        const std::size_t begin = v + p * kPageElements;
-        FetchLines(src + (begin + visit) * from_size_, visit * from_size_);
-        StreamVisit(src, dst, begin, visit);
-      }
-    }
+  for (; i + visit <= count; i += visit) {
+    FetchLines(src + i * from_size_ + kFetchAheadBytes, visit * from_size_);
+    StreamVisit(src, dst, i, visit);
   }
-  for (; i + visit <= count; i += visit) StreamVisit(src, dst, i, visit);
   FinishStreaming();
   RunCached(src + i * from_size_, dst + i * to_size_, count - i, nullptr);
 }
