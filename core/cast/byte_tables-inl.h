@@ -30,14 +30,13 @@ namespace HWY_NAMESPACE {
 
 // ---- Elements of one byte, by table -----------------------------------------
 
-// A destination of one or two bytes is looked up, a vector of elements at a
-// time.
+// A destination is looked up, a vector of elements at a time; one of two bytes
+// only where processors index more than 16 bytes.
 template <class To, class From>
-concept ByteTableOf = sizeof(From) == 1 && sizeof(To) <= 2 &&
+concept ByteTableOf = sizeof(From) == 1 &&
+                      sizeof(To) <= (HWY_TARGET == HWY_AVX3_DL ? 2 : 1) &&
                       !std::same_as<To, Bool> && !std::same_as<From, To> &&
-                      (Float8<From> ||
-                       (HWY_TARGET == HWY_AVX3_DL ? !std::integral<To>
-                                                  : Float8<To>));
+                      (Float8<From> || !std::integral<To>);
 
 using Bytes = hn::ScalableTag<std::uint8_t>;
 using ByteVector = hn::Vec<Bytes>;
@@ -91,34 +90,28 @@ template <class Table>
 struct TableRows {
   static constexpr std::size_t kRowSize = 16;
   static constexpr std::size_t kRowsOfHalf = 128 / kRowSize;
+  static constexpr auto& kBytes = Table::kBytes[0];
 
   // Whether bytes with the highest bit set differ from those without only by
   // the highest bit of the result: a sign.
   static constexpr bool kIsSigned = [] {
-    for (std::size_t j = 0; j < Table::kParts; ++j) {
-      const unsigned sign = j + 1 == Table::kParts ? 0x80 : 0;
-      for (std::size_t i = 0; i < 128; ++i) {
-        if (Table::kBytes[j][i + 128] != (Table::kBytes[j][i] ^ sign)) {
-          return false;
-        }
-      }
+    for (std::size_t i = 0; i < 128; ++i) {
+      if (kBytes[i + 128] != (kBytes[i] ^ 0x80)) return false;
     }
     return true;
   }();
 
   alignas(16) static constexpr auto kDifferences = [] {
-    auto differences = Table::kBytes;
-    for (auto& part : differences) {
-      for (std::size_t i = 256; i-- > 0;) {
-        if (i % 128 >= kRowSize) part[i] ^= part[i - kRowSize];
-      }
+    auto differences = kBytes;
+    for (std::size_t i = 256; i-- > 0;) {
+      if (i % 128 >= kRowSize) differences[i] ^= differences[i - kRowSize];
     }
     return differences;
   }();
 
-  static constexpr bool Differs(std::size_t part, std::size_t row) {
+  static constexpr bool Differs(std::size_t row) {
     for (std::size_t i = 0; i < kRowSize; ++i) {
-      if (kDifferences[part][row * kRowSize + i] != 0) return true;
+      if (kDifferences[row * kRowSize + i] != 0) return true;
     }
     return false;
   }
@@ -126,67 +119,45 @@ struct TableRows {
 
 // Adds what row kRow, counted in half a table, has for indices to `found`.
 template <class Table, std::size_t kHalf, std::size_t kRow>
-HWY_INLINE void LookUpRow(ByteVector indices,
-                          std::array<ByteVector, Table::kParts>& found) {
+HWY_INLINE void LookUpRow(ByteVector indices, ByteVector& found) {
   using Rows = TableRows<Table>;
   constexpr std::size_t kRowOfTable = kHalf * Rows::kRowsOfHalf + kRow;
-  const hn::RebindToSigned<Bytes> numbers;
-  // Saturating: an index that has its highest bit set keeps it.
-  const auto rest = hn::BitCast(
-      Bytes(), hn::SaturatedSub(hn::BitCast(numbers, indices),
-                                hn::Set(numbers, kRow * Rows::kRowSize)));
-  const auto look = [&]<std::size_t kPart>() HWY_ATTR {
-    if constexpr (Rows::Differs(kPart, kRowOfTable)) {
-      const auto row =
-          hn::LoadDup128(Bytes(), Rows::kDifferences[kPart].data() +
-                                      kRowOfTable * Rows::kRowSize);
-      found[kPart] = hn::Xor(found[kPart], hn::TableLookupBytesOr0(row, rest));
-    }
-  };
-  look.template operator()<0>();
-  if constexpr (Table::kParts == 2) look.template operator()<1>();
+  if constexpr (Rows::Differs(kRowOfTable)) {
+    const hn::RebindToSigned<Bytes> numbers;
+    // Saturating: an index that has its highest bit set keeps it.
+    const auto rest = hn::SaturatedSub(hn::BitCast(numbers, indices),
+                                       hn::Set(numbers, kRow * Rows::kRowSize));
+    const auto row = hn::LoadDup128(
+        Bytes(), Rows::kDifferences.data() + kRowOfTable * Rows::kRowSize);
+    found = hn::Xor(found,
+                    hn::TableLookupBytesOr0(row, hn::BitCast(Bytes(), rest)));
+  }
 }
 
 template <class Table, std::size_t kHalf, std::size_t... kRow>
-HWY_INLINE void LookUpHalf(ByteVector indices,
-                           std::array<ByteVector, Table::kParts>& found,
+HWY_INLINE void LookUpHalf(ByteVector indices, ByteVector& found,
                            std::index_sequence<kRow...> /*rows*/) {
   (LookUpRow<Table, kHalf, kRow>(indices, found), ...);
 }
 
 template <class Table>
-HWY_INLINE std::array<ByteVector, Table::kParts> LookUp(ByteVector indices) {
+HWY_INLINE std::array<ByteVector, 1> LookUp(ByteVector indices) {
   using Rows = TableRows<Table>;
   constexpr auto kRows = std::make_index_sequence<Rows::kRowsOfHalf>();
   const Bytes bytes;
   const auto highest = hn::Set(bytes, 0x80);
-  std::array<ByteVector, Table::kParts> found;
-  found.fill(hn::Zero(bytes));
+  auto found = hn::Zero(bytes);
   if constexpr (Rows::kIsSigned) {
     LookUpHalf<Table, 0>(hn::AndNot(highest, indices), found, kRows);
-    found.back() = hn::Xor(found.back(), hn::And(indices, highest));
+    found = hn::Xor(found, hn::And(indices, highest));
   } else {
     LookUpHalf<Table, 0>(indices, found, kRows);
     LookUpHalf<Table, 1>(hn::Xor(indices, highest), found, kRows);
   }
-  return found;
+  return {found};
 }
 
 #endif  // HWY_AVX3_DL
-
-// Puts the 8-byte blocks of a vector in an order in which interleaving the
-// halves of 16-byte blocks leaves them in theirs.
-HWY_INLINE ByteVector SpreadBlocks(ByteVector vector) {
-#if HWY_TARGET == HWY_AVX2
-  constexpr int kOrder = 0xd8;
-  return ByteVector{_mm256_permute4x64_epi64(vector.raw, kOrder)};
-#elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  return ByteVector{_mm512_permutexvar_epi64(
-      _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), vector.raw)};
-#else
-  return vector;
-#endif
-}
 
 template <class From, ByteTableOf<From> To, Overflow kOverflow>
 struct VectorBody<From, To, kOverflow> {
@@ -197,14 +168,20 @@ struct VectorBody<From, To, kOverflow> {
     const Bytes bytes;
     std::uint8_t* const to = TypedPointer<std::uint8_t>(dst);
     const auto indices = hn::LoadU(bytes, TypedPointer<std::uint8_t>(src));
-    if constexpr (Table::kParts == 1) {
-      hn::StoreU(LookUp<Table>(indices)[0], bytes, to);
-    } else {
-      const auto found = LookUp<Table>(SpreadBlocks(indices));
+#if HWY_TARGET == HWY_AVX3_DL
+    if constexpr (Table::kParts == 2) {
+      // So that blocks of 16 bytes, which are interleaved by themselves, end up
+      // in order.
+      const ByteVector spread{_mm512_permutexvar_epi64(
+          _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), indices.raw)};
+      const auto found = LookUp<Table>(spread);
       hn::StoreU(hn::InterleaveLower(bytes, found[0], found[1]), bytes, to);
       hn::StoreU(hn::InterleaveUpper(bytes, found[0], found[1]), bytes,
                  to + kElements);
+      return;
     }
+#endif
+    hn::StoreU(LookUp<Table>(indices)[0], bytes, to);
   }
 };
 

@@ -126,8 +126,8 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> EncodeFloats(D /*floats*/,
   const hn::RebindToUnsigned<D> wide;
   const auto bits = hn::BitCast(wide, values);
   const auto upper = hn::ShiftRight<16>(bits);
-  // Eight bits of an integer are what the significand has room for.
-  if constexpr (std::integral<From> && sizeof(From) == 1) return upper;
+  // What an element of one byte is has room in the significand.
+  if constexpr (sizeof(From) == 1) return upper;
   const auto odd = hn::And(upper, hn::Set(wide, 1));
   return hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(wide, 0x7fff)), odd));
 }
@@ -376,6 +376,62 @@ struct VectorBody<From, To, kOverflow> {
   static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
     const Floats floats;
     StoreFloats<From, To, kOverflow>(floats, LoadGroup<From>(floats, src), dst);
+  }
+};
+
+// ---- Floats that widen ------------------------------------------------------
+
+template <class From, class To>
+concept WidensFromFloats = FloatLanes<From> &&
+    ((!std::integral<From> && !std::same_as<From, float> &&
+      std::same_as<To, double>) ||
+     (!std::same_as<From, float> && std::same_as<To, Complex64>) ||
+     std::same_as<To, Complex128>);
+
+// As integers: GCC 12 may turn the interleaving of doubles with zeros into one
+// that repeats the doubles.
+template <class Bits, class D>
+HWY_INLINE void StoreReal(D parts, hn::Vec<D> values, std::byte* dst) {
+  const hn::Rebind<Bits, D> bits;
+  hn::StoreInterleaved2(hn::BitCast(bits, values), hn::Zero(bits), bits,
+                        TypedPointer<Bits>(dst));
+}
+
+// In one pass, because what is written is many times what is read.
+template <class From, class To, Overflow kOverflow>
+requires WidensFromFloats<From, To>
+struct VectorBody<From, To, kOverflow> {
+  using Floats = hn::ScalableTag<float>;
+  using Doubles = hn::ScalableTag<double>;
+  static constexpr std::size_t kLanes = hn::MaxLanes(Floats());
+  static constexpr std::size_t kElements = kGroup * kLanes;
+
+  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
+    const Floats floats;
+    const Group<Floats> values = LoadGroup<From>(floats, src);
+    for (std::size_t i = 0; i < kGroup; ++i) {
+      std::byte* const to = dst + i * kLanes * sizeof(To);
+      if constexpr (std::same_as<To, Complex64>) {
+        StoreReal<std::uint32_t>(floats, values[i], to);
+      } else {
+        const hn::Half<Floats> half;
+        StoreDoubles(hn::LowerHalf(half, values[i]), to);
+        StoreDoubles(hn::UpperHalf(half, values[i]),
+                     to + kLanes / 2 * sizeof(To));
+      }
+    }
+  }
+
+ private:
+  static HWY_INLINE void StoreDoubles(hn::Vec<hn::Half<Floats>> values,
+                                      std::byte* dst) {
+    const Doubles doubles;
+    const auto wide = hn::PromoteTo(doubles, values);
+    if constexpr (std::same_as<To, double>) {
+      hn::StoreU(wide, doubles, TypedPointer<double>(dst));
+    } else {
+      StoreReal<std::uint64_t>(doubles, wide, dst);
+    }
   }
 };
 

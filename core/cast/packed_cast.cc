@@ -25,11 +25,14 @@ static_assert(std::endian::native == std::endian::little);
 constexpr std::size_t kBlockBytes = std::size_t{8} * 1024;
 
 // Streamed casts make some lines of results at a time in the first-level cache,
-// and fetch what they will read ahead: the processor does not foresee enough of
-// it when stores do not wait for reads.
+// and fetch what they will read ahead: processors do not foresee enough of it
+// when stores do not wait for reads. As few elements at a time as are worth a
+// call, and not many more lines of the source than a core can ask for at once.
 constexpr std::size_t kLineBytes = 64;
-constexpr std::size_t kVisitBytes = 512;
-constexpr std::size_t kFetchAheadBytes = 2048;
+constexpr std::size_t kVisitElements = 128;
+constexpr std::size_t kVisitSourceBytes = 512;
+constexpr std::size_t kVisitBytes = std::size_t{2} * 1024;
+constexpr std::size_t kFetchAheadBytes = 3072;
 
 SwapLoop FindSwap(DType dtype, ByteOrder order) {
   const std::size_t unit = SwapUnit(dtype);
@@ -124,24 +127,31 @@ void PackedCast::RunStreamed(const std::byte* src, std::byte* dst,
   const std::size_t before_line =
       (0 - reinterpret_cast<std::uintptr_t>(dst)) % kLineBytes;
   const std::size_t head = std::min(count, before_line / to_size_);
-  // Whole lines of results.
-  const std::size_t visit = std::max(
-      kVisitBytes / std::max(from_size_, to_size_), kLineBytes / to_size_);
+  const std::size_t visit = VisitElements();
   RunCached(src, dst, head, nullptr);
   std::size_t i = head;
+  alignas(kLineBytes) std::byte lines[kVisitBytes];
+  const bool swaps = swap_source_ != nullptr || swap_result_ != nullptr;
   for (; i + visit <= count; i += visit) {
-    FetchLines(src + i * from_size_ + kFetchAheadBytes, visit * from_size_);
-    StreamVisit(src, dst, i, visit);
+    const std::byte* const from = src + i * from_size_;
+    FetchLines(from + kFetchAheadBytes, visit * from_size_);
+    if (swaps) {
+      CastBlock(from, lines, visit, nullptr);
+    } else {
+      loop_(from, lines, visit);
+    }
+    stream_lines_(lines, dst + i * to_size_, visit * to_size_);
   }
   FinishStreaming();
   RunCached(src + i * from_size_, dst + i * to_size_, count - i, nullptr);
 }
 
-void PackedCast::StreamVisit(const std::byte* src, std::byte* dst,
-                             std::size_t begin, std::size_t count) const {
-  alignas(kLineBytes) std::byte lines[kVisitBytes];
-  CastBlock(src + begin * from_size_, lines, count, nullptr);
-  stream_lines_(lines, dst + begin * to_size_, count * to_size_);
+// Whole lines of results.
+std::size_t PackedCast::VisitElements() const {
+  const std::size_t enough =
+      std::min(kVisitElements, kVisitSourceBytes / from_size_);
+  return std::max({enough, kVisitSourceBytes / std::max(from_size_, to_size_),
+                   kLineBytes / to_size_});
 }
 
 }  // namespace tensord

@@ -43,9 +43,8 @@ class PackedCast {
   // REQUIRES: nothing has to be counted, and `dst` is aligned to an element.
   void RunStreamed(const std::byte* src, std::byte* dst,
                    std::size_t count) const;
-  // Casts elements that make whole lines from the `begin`-th on.
-  void StreamVisit(const std::byte* src, std::byte* dst, std::size_t begin,
-                   std::size_t count) const;
+  // How many elements a streamed cast makes lines of at a time.
+  std::size_t VisitElements() const;
 
   DType from_;
   std::size_t from_size_;

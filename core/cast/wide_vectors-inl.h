@@ -18,6 +18,7 @@
 #include "core/cast/cast.h"
 #include "core/cast/cast_loops-inl.h"
 #include "core/cast/cast_rules.h"
+#include "core/cast/float_vectors-inl.h"
 #include "core/cast/vector_body-inl.h"
 #include "core/scalar_types.h"
 #include "hwy/highway.h"
@@ -31,6 +32,8 @@ namespace HWY_NAMESPACE {
 using Wide = hn::ScalableTag<std::uint64_t>;
 using SignedWide = hn::ScalableTag<std::int64_t>;
 using Doubles = hn::ScalableTag<double>;
+using Lanes = hn::ScalableTag<std::uint32_t>;
+using Int32s = hn::ScalableTag<std::int32_t>;
 using WideVector = hn::Vec<Wide>;
 using DoubleVector = hn::Vec<Doubles>;
 
@@ -174,21 +177,61 @@ HWY_INLINE DoubleVector ClampDoubles(DoubleVector values) {
                  hn::Set(doubles, Limits::max()));
 }
 
-template <WideInteger From, class To, Overflow kOverflow>
-requires(std::same_as<To, double> ||
-         std::same_as<To, float>) struct VectorBody<From, To, kOverflow> {
+template <WideInteger From, Overflow kOverflow>
+struct VectorBody<From, double, kOverflow> {
   static constexpr std::size_t kElements = hn::MaxLanes(Wide());
 
   static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
-    const auto integers = LoadLanes<std::uint64_t>(Wide(), src);
-    if constexpr (std::same_as<To, double>) {
-      hn::StoreU(WideToDoubles<From>(integers), Doubles(),
-                 TypedPointer<double>(dst));
+    hn::StoreU(WideToDoubles<From>(LoadLanes<std::uint64_t>(Wide(), src)),
+               Doubles(), TypedPointer<double>(dst));
+  }
+};
+
+// Most integers are small: a group whose integers are all int32 is converted as
+// such.
+template <WideInteger From, Overflow kOverflow>
+struct VectorBody<From, float, kOverflow> {
+  static constexpr std::size_t kLanes = hn::MaxLanes(Int32s());
+  static constexpr std::size_t kElements = kGroup * kLanes;
+
+  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
+    const Wide wide;
+    const hn::Rebind<float, Int32s> floats;
+    const auto offset =
+        hn::Set(wide, std::is_signed_v<From> ? std::uint64_t{1} << 31 : 0);
+    auto beyond = hn::Zero(wide);
+    Group<Int32s> lower;
+    for (std::size_t i = 0; i < kGroup; ++i) {
+      const std::byte* const from = src + i * kLanes * sizeof(From);
+      const auto first = LoadLanes<std::uint64_t>(wide, from);
+      const auto second = LoadLanes<std::uint64_t>(wide, from + sizeof(first));
+      lower[i] = hn::ConcatEven(Int32s(), hn::BitCast(Int32s(), second),
+                                hn::BitCast(Int32s(), first));
+      beyond = hn::Or(beyond,
+                      hn::Or(hn::Add(first, offset), hn::Add(second, offset)));
+    }
+    constexpr int kHeldBits = std::is_signed_v<From> ? 32 : 31;
+    if (hn::AllTrue(
+            wide, hn::Eq(hn::ShiftRight<kHeldBits>(beyond), hn::Zero(wide)))) {
+      for (std::size_t i = 0; i < kGroup; ++i) {
+        hn::StoreU(hn::ConvertTo(floats, lower[i]), floats,
+                   TypedPointer<float>(dst) + i * kLanes);
+      }
     } else {
-      const hn::Rebind<float, Doubles> floats;
+      CastAny(src, dst);
+    }
+  }
+
+ private:
+  static HWY_INLINE void CastAny(const std::byte* src, std::byte* dst) {
+    const hn::Rebind<float, Doubles> floats;
+    constexpr std::size_t kStep = hn::MaxLanes(Wide());
+    for (std::size_t i = 0; i < kElements; i += kStep) {
+      const auto integers =
+          LoadLanes<std::uint64_t>(Wide(), src + i * sizeof(From));
       const auto doubles = WideToDoubles<From>(RoundWideToOdd<From>(integers));
       hn::StoreU(hn::DemoteTo(floats, doubles), floats,
-                 TypedPointer<float>(dst));
+                 TypedPointer<float>(dst) + i);
     }
   }
 };
@@ -202,51 +245,121 @@ HWY_INLINE DoubleVector LoadDoubles(const std::byte* src) {
   }
 }
 
-template <class From, WideInteger To, Overflow kOverflow>
-requires(std::same_as<From, double> ||
-         std::same_as<From, float>) struct VectorBody<From, To, kOverflow> {
-  static constexpr std::size_t kElements = hn::MaxLanes(Wide());
-
-  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
-    const auto values = LoadDoubles<From>(src);
-    hn::StoreU(kOverflow == Overflow::kSaturate
-                   ? DoublesToNearestWide<To>(values)
-                   : DoublesToWide<To>(values),
-               Wide(), TypedPointer<std::uint64_t>(dst));
-  }
-};
-
-// What doubles truncate to as int64 is what these integers are the lowest bits
-// of.
-template <class To, Overflow kOverflow>
-concept SeenThroughInt64 = std::same_as<To, std::uint32_t> ||
-    (std::same_as<To, std::uint8_t>&& kOverflow == Overflow::kTorch);
-
-template <class To, Overflow kOverflow>
-requires SeenThroughInt64<To, kOverflow>
-struct VectorBody<double, To, kOverflow> {
-  static constexpr std::size_t kElements = hn::MaxLanes(Wide());
-
-  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
-    auto values = LoadDoubles<double>(src);
-    if constexpr (kOverflow == Overflow::kSaturate) {
-      values = ClampDoubles<To>(values);
+// Stores the lowest bytes of lanes; others may be set.
+template <class To>
+HWY_INLINE void StoreIntegers(const Group<Lanes>& integers, std::byte* dst) {
+  if constexpr (sizeof(To) == sizeof(std::uint32_t)) {
+    for (std::size_t i = 0; i < kGroup; ++i) {
+      hn::StoreU(integers[i], Lanes(),
+                 TypedPointer<std::uint32_t>(dst) + i * hn::MaxLanes(Lanes()));
     }
-    const hn::Rebind<To, Wide> narrow;
-    hn::StoreU(hn::TruncateTo(narrow, DoublesToWide<std::int64_t>(values)),
-               narrow, TypedPointer<To>(dst));
+  } else {
+    StoreLowest<std::make_unsigned_t<To>, /*kNoisy=*/true>(Lanes(), integers,
+                                                           dst);
+  }
+}
+
+// What floats truncate to as int32; -2^31, where there is none.
+template <class From>
+HWY_INLINE hn::Vec<Int32s> TruncateToInt32(const std::byte* src) {
+  if constexpr (std::same_as<From, float>) {
+    return TruncateFloats(hn::Rebind<float, Int32s>(),
+                          LoadLanes<float>(Int32s(), src));
+  } else {
+    const auto first = LoadDoubles<double>(src);
+    const auto second = LoadDoubles<double>(src + sizeof(first));
+    return hn::Vec<Int32s>{_mm256_setr_m128i(_mm256_cvttpd_epi32(first.raw),
+                                             _mm256_cvttpd_epi32(second.raw))};
+  }
+}
+
+template <class From, class To, Overflow kOverflow>
+concept TruncatesBeyondInt32 =
+    (std::same_as<From, double> &&
+     (WideInteger<To> || std::same_as<To, std::uint32_t> ||
+      (std::same_as<To, std::uint8_t> && kOverflow == Overflow::kTorch))) ||
+    (std::same_as<From, float> && WideInteger<To>);
+
+// Most floats are small: where a group truncates to int32, that is extended or
+// cut to what is asked for.
+template <class From, class To, Overflow kOverflow>
+requires TruncatesBeyondInt32<From, To, kOverflow>
+struct VectorBody<From, To, kOverflow> {
+  static constexpr std::size_t kLanes = hn::MaxLanes(Int32s());
+  static constexpr std::size_t kElements = kGroup * kLanes;
+
+  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
+    Group<Int32s> integers;
+    for (std::size_t i = 0; i < kGroup; ++i) {
+      integers[i] = TruncateToInt32<From>(src + i * kLanes * sizeof(From));
+    }
+    if (AllAreResults(integers)) {
+      Store(integers, dst);
+    } else {
+      constexpr std::size_t kStep = hn::MaxLanes(Wide());
+      for (std::size_t i = 0; i < kElements; i += kStep) {
+        CastAny(LoadDoubles<From>(src + i * sizeof(From)),
+                dst + i * sizeof(To));
+      }
+    }
+  }
+
+ private:
+  static constexpr bool kSaturates = kOverflow == Overflow::kSaturate;
+
+  static HWY_INLINE bool AllAreResults(const Group<Int32s>& integers) {
+    static_assert(kGroup == 4);
+    const Int32s lanes;
+    if constexpr (kSaturates && std::is_unsigned_v<To>) {
+      const auto any = hn::Or(hn::Or(integers[0], integers[1]),
+                              hn::Or(integers[2], integers[3]));
+      return hn::AllFalse(lanes, hn::Lt(any, hn::Zero(lanes)));
+    } else {
+      const auto none = hn::Set(lanes, cast_rules::kLowest<std::int32_t>);
+      return hn::AllFalse(
+          lanes,
+          hn::Or(hn::Or(hn::Eq(integers[0], none), hn::Eq(integers[1], none)),
+                 hn::Or(hn::Eq(integers[2], none), hn::Eq(integers[3], none))));
+    }
+  }
+
+  static HWY_INLINE void Store(const Group<Int32s>& integers, std::byte* dst) {
+    if constexpr (sizeof(To) < sizeof(std::int64_t)) {
+      Group<Lanes> lanes;
+      for (std::size_t i = 0; i < kGroup; ++i) {
+        lanes[i] = hn::BitCast(Lanes(), integers[i]);
+      }
+      return StoreIntegers<To>(lanes, dst);
+    }
+    const hn::Half<Int32s> half;
+    std::int64_t* to = TypedPointer<std::int64_t>(dst);
+    for (const auto& vector : integers) {
+      hn::StoreU(hn::PromoteTo(SignedWide(), hn::LowerHalf(half, vector)),
+                 SignedWide(), to);
+      hn::StoreU(hn::PromoteTo(SignedWide(), hn::UpperHalf(half, vector)),
+                 SignedWide(), to + kLanes / 2);
+      to += kLanes;
+    }
+  }
+
+  static HWY_INLINE void CastAny(DoubleVector values, std::byte* dst) {
+    if constexpr (WideInteger<To>) {
+      hn::StoreU(kSaturates ? DoublesToNearestWide<To>(values)
+                            : DoublesToWide<To>(values),
+                 Wide(), TypedPointer<std::uint64_t>(dst));
+    } else {
+      const hn::Rebind<To, Wide> narrow;
+      if constexpr (kSaturates) values = ClampDoubles<To>(values);
+      hn::StoreU(hn::TruncateTo(narrow, DoublesToWide<std::int64_t>(values)),
+                 narrow, TypedPointer<To>(dst));
+    }
   }
 };
 
-// What doubles truncate to as int32 is what these are the lowest bits of.
-template <class To, Overflow kOverflow>
-concept SeenThroughInt32 = SmallInteger<To> && !SeenThroughInt64<To, kOverflow>;
-
-using Lanes = hn::ScalableTag<std::uint32_t>;
-
-template <class To, Overflow kOverflow>
-requires SeenThroughInt32<To, kOverflow>
-struct VectorBody<double, To, kOverflow> {
+// Integers whose bits are all among those of an int32, or that saturate to one.
+template <SmallInteger To, Overflow kOverflow>
+requires(!TruncatesBeyondInt32<double, To, kOverflow>) struct VectorBody<
+    double, To, kOverflow> {
   static constexpr std::size_t kLanes = hn::MaxLanes(Lanes());
   static constexpr std::size_t kElements = kGroup * kLanes;
 
@@ -257,8 +370,7 @@ struct VectorBody<double, To, kOverflow> {
       integers[i] = hn::Vec<Lanes>{_mm256_setr_m128i(
           Truncate(from), Truncate(from + kLanes / 2 * sizeof(double)))};
     }
-    StoreLowest<std::make_unsigned_t<To>, /*kNoisy=*/true>(Lanes(), integers,
-                                                           dst);
+    StoreIntegers<To>(integers, dst);
   }
 
  private:
@@ -304,15 +416,7 @@ struct VectorBody<From, To, Overflow::kSaturate> {
     for (std::size_t i = 0; i < kGroup; ++i) {
       integers[i] = Clamp(src + i * kLanes * sizeof(From));
     }
-    if constexpr (sizeof(To) == 4) {
-      for (std::size_t i = 0; i < kGroup; ++i) {
-        hn::StoreU(integers[i], Lanes(),
-                   TypedPointer<std::uint32_t>(dst) + i * kLanes);
-      }
-    } else {
-      StoreLowest<std::make_unsigned_t<To>, /*kNoisy=*/true>(Lanes(), integers,
-                                                             dst);
-    }
+    StoreIntegers<To>(integers, dst);
   }
 
  private:
