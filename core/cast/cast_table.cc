@@ -59,7 +59,9 @@ auto ThroughType() {
   constexpr bool kToComplex = cast_rules::ComplexValue<To>;
   if constexpr (kFromComplex && !kToComplex) {
     if constexpr (!std::same_as<To, PartOf<From>>) return PartOf<From>{};
-  } else if constexpr (std::same_as<From, Bool> && !std::integral<To>) {
+  } else if constexpr (std::same_as<From, Bool> &&
+                       (!std::integral<To> ||
+                        (HWY_TARGET == HWY_AVX2 && sizeof(To) >= 4))) {
     return std::uint8_t{};
   } else if constexpr (kToComplex && !kFromComplex &&
                        !std::same_as<From, PartOf<To>>) {

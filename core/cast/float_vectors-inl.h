@@ -316,6 +316,34 @@ HWY_INLINE void StoreFloats(D floats, const Group<D>& values, std::byte* dst) {
   }
 }
 
+#if HWY_TARGET == HWY_AVX2
+
+// Most floats are small, and truncate to an int32 that has the same bits.
+template <class From, std::same_as<std::uint32_t> To, Overflow kOverflow,
+          class D>
+HWY_INLINE void StoreFloats(D floats, const Group<D>& values, std::byte* dst) {
+  const hn::RebindToUnsigned<D> wide;
+  Group<decltype(wide)> elements;
+  auto large = hn::Zero(wide);
+  for (std::size_t i = 0; i < kGroup; ++i) {
+    elements[i] = hn::BitCast(wide, TruncateFloats(floats, values[i]));
+    large = hn::Or(
+        large, kOverflow == Overflow::kSaturate
+                   ? hn::ShiftRight<31>(elements[i])
+                   : hn::VecFromMask(
+                         wide, hn::Eq(elements[i], hn::Set(wide, 0x80000000))));
+  }
+  const bool none_is_large = hn::AllTrue(wide, hn::Eq(large, hn::Zero(wide)));
+  for (std::size_t i = 0; i < kGroup; ++i) {
+    hn::StoreU(none_is_large
+                   ? elements[i]
+                   : EncodeFloats<From, To, kOverflow>(floats, values[i]),
+               wide, TypedPointer<std::uint32_t>(dst) + i * hn::MaxLanes(wide));
+  }
+}
+
+#endif  // HWY_AVX2
+
 template <class From, std::same_as<float> To, Overflow /*overflow*/, class D>
 HWY_INLINE void StoreFloats(D floats, const Group<D>& values, std::byte* dst) {
   for (std::size_t i = 0; i < kGroup; ++i) {

@@ -1,5 +1,5 @@
-// Casts for which AVX2 has no instruction: between floats and integers of 64
-// bits or without sign, and integers that saturate.
+// Casts that compilers do not do well on AVX2: between floats and integers of
+// 64 bits, for which it has no instruction, and between integers.
 //
 // Included once per target of Highway's.
 #if defined(TENSORD_CORE_CAST_WIDE_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -357,9 +357,15 @@ struct VectorBody<From, To, kOverflow> {
 };
 
 // Integers whose bits are all among those of an int32, or that saturate to one.
-template <SmallInteger To, Overflow kOverflow>
-requires(!TruncatesBeyondInt32<double, To, kOverflow>) struct VectorBody<
-    double, To, kOverflow> {
+template <class To, Overflow kOverflow>
+concept LiesInInt32 =
+    (SmallInteger<To> ||
+     std::same_as<To, std::int32_t>)&&!TruncatesBeyondInt32<double, To,
+                                                            kOverflow>;
+
+template <class To, Overflow kOverflow>
+requires LiesInInt32<To, kOverflow>
+struct VectorBody<double, To, kOverflow> {
   static constexpr std::size_t kLanes = hn::MaxLanes(Lanes());
   static constexpr std::size_t kElements = kGroup * kLanes;
 
@@ -380,6 +386,58 @@ requires(!TruncatesBeyondInt32<double, To, kOverflow>) struct VectorBody<
       values = ClampDoubles<To>(values);
     }
     return _mm256_cvttpd_epi32(values.raw);
+  }
+};
+
+// ---- Integers that widen
+// -----------------------------------------------------
+
+template <class From, class To>
+concept WidensIntegers = std::integral<From> && sizeof(From) < sizeof(To) &&
+                         sizeof(To) >= 4 &&
+                         (std::integral<To> ||
+                          (std::same_as<To, double> && SmallInteger<From>));
+
+template <class From, class To>
+requires WidensIntegers<From, To>
+struct VectorBody<From, To, Overflow::kTorch> {
+  using Results = hn::ScalableTag<To>;
+  static constexpr std::size_t kLanes = hn::MaxLanes(Results());
+  static constexpr std::size_t kElements = kGroup * kLanes;
+
+  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
+    for (std::size_t i = 0; i < kGroup; ++i) {
+      Store(LoadLanes<From>(Results(), src + i * kLanes * sizeof(From)),
+            dst + i * kLanes * sizeof(To));
+    }
+  }
+
+ private:
+  using Middle = hn::Rebind<std::int32_t, Results>;
+
+  static HWY_INLINE void Store(hn::Vec<hn::Rebind<From, Results>> narrow,
+                               std::byte* dst) {
+    if constexpr (std::integral<To>) {
+      // Extended by the sign of what is widened, whatever the result's.
+      using Result =
+          std::conditional_t<std::is_signed_v<From>, std::make_signed_t<To>,
+                             std::make_unsigned_t<To>>;
+      const hn::Rebind<Result, Results> results;
+      if constexpr (sizeof(To) == 8 && sizeof(From) < 4) {
+        const hn::Rebind<std::conditional_t<std::is_signed_v<From>,
+                                            std::int32_t, std::uint32_t>,
+                         Results>
+            middle;
+        hn::StoreU(hn::PromoteTo(results, hn::PromoteTo(middle, narrow)),
+                   results, TypedPointer<Result>(dst));
+      } else {
+        hn::StoreU(hn::PromoteTo(results, narrow), results,
+                   TypedPointer<Result>(dst));
+      }
+    } else {
+      hn::StoreU(hn::PromoteTo(Results(), hn::PromoteTo(Middle(), narrow)),
+                 Results(), TypedPointer<To>(dst));
+    }
   }
 };
 
