@@ -46,14 +46,13 @@ void FetchLines(const std::byte* src, std::size_t bytes) {
   }
 }
 
-// Orders streamed stores before what follows.
+}  // namespace
+
 void FinishStreaming() {
 #ifdef __SSE2__
   _mm_sfence();
 #endif
 }
-
-}  // namespace
 
 PackedCast::PackedCast(DType from, ByteOrder from_order, DType to,
                        ByteOrder to_order, Overflow overflow)
@@ -64,7 +63,8 @@ PackedCast::PackedCast(DType from, ByteOrder from_order, DType to,
       source_units_(from_size_ / SwapUnit(from)),
       swap_result_(FindSwap(to, to_order)),
       result_units_(to_size_ / SwapUnit(to)),
-      reports_(overflow == Overflow::kError) {
+      reports_(overflow == Overflow::kError),
+      copies_(from == to && from != DType::kBool && from_order == to_order) {
   const CastEntry& entry = ActiveCastTable().Find(from, to);
   stream_lines_ = ActiveCastTable().layout.stream_lines;
   loop_ = overflow == Overflow::kSaturate ? entry.saturate : entry.torch;
@@ -142,7 +142,6 @@ void PackedCast::RunStreamed(const std::byte* src, std::byte* dst,
     }
     stream_lines_(lines, dst + i * to_size_, visit * to_size_);
   }
-  FinishStreaming();
   RunCached(src + i * from_size_, dst + i * to_size_, count - i, nullptr);
 }
 

@@ -42,6 +42,11 @@ void RunBody(const std::byte* src, std::byte* dst, std::size_t count) {
     Body::Cast(src + i * sizeof(From), dst + i * sizeof(To));
   }
   if (i == count) return;
+  if (i > 0 && src != dst) {
+    // Some twice rather than fewer by another way.
+    const std::size_t last = count - kStep;
+    return Body::Cast(src + last * sizeof(From), dst + last * sizeof(To));
+  }
   // The same code as for all others, so that no element is cast another way.
   alignas(64) std::byte in[kStep * sizeof(From)] = {};
   alignas(64) std::byte out[kStep * sizeof(To)];

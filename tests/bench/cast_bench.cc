@@ -103,6 +103,7 @@ void Swapped(benchmark::State& state, DType from, DType to, std::size_t count) {
   const bool streamed = count * ItemSize(to) >= kMinStreamedBytes;
   for ([[maybe_unused]] auto _ : state) {
     cast.Run(src, dst, count, streamed, nullptr);
+    if (streamed) FinishStreaming();
     benchmark::ClobberMemory();
   }
   SetRate(state, count * (ItemSize(from) + ItemSize(to)));
