@@ -2,10 +2,12 @@
 # Runs the tests of casts on an instruction set that this machine lacks, on an emulated processor. The last line is
 # `TARGET: passed` or `TARGET: failed`; what the tests said is in build/emulate/TARGET.log.
 #
-# Usage: tests/emulate/run.sh avx512|avx512-vbmi|neon
+# Usage: tests/emulate/run.sh avx512|avx512-vbmi|avx2|neon
 #
 # Installs what it needs (Debian 12). The first run downloads a kernel (avx512*) or libraries (neon) from Debian's
 # archive into build/emulate.
+#
+# `avx2` is a control: what passes on a real processor and fails there is a fault of the emulator.
 #
 # AVX-512 is a whole machine in Bochs, which boots Debian's kernel and runs some 50 million instructions a second: the
 # tests take samples, of the one table that is asked for. NEON is a process in QEMU.
@@ -20,6 +22,7 @@ readonly kLimit=${TENSORD_EMULATION_LIMIT:-3600}
 
 target=${1-}
 case "$target" in
+  avx2) arch=x86_64 processor=corei7_icelake_u table=AVX2 ;;
   avx512) arch=x86_64 processor=corei7_skylake_x table="AVX-512" ;;
   avx512-vbmi) arch=x86_64 processor=corei7_icelake_u table="AVX-512 VBMI" ;;
   neon) arch=aarch64 table=baseline ;;
