@@ -2,12 +2,12 @@
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Debian's packages of deploy/packages.txt, if any is missing.
+# Debian's packages of a list, deploy/packages.txt unless another is named, if any is missing.
 install_packages() {
-  local missing=() package
+  local list=${1-deploy/packages.txt} missing=() package
   while read -r package; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
-  done < <(grep -v '^#' deploy/packages.txt)
+  done < <(grep -v '^#' "$list")
   if ((${#missing[@]} == 0)); then return; fi
   say "installing ${missing[*]}"
   local as_root=()

@@ -14,12 +14,14 @@
 #include "core/dtype.h"
 #include "gtest/gtest.h"
 #include "tests/core/cast/cast_inputs.h"
+#include "tests/core/cast/cast_oracle.h"
 #include "tests/core/cast/every_cast_table.h"
 
 namespace tensord {
 namespace {
 
 using testing::CastInputs;
+using testing::Hex;
 using testing::WithEveryCastTable;
 
 TEST(CastTableTest, TablesHaveNamesAndTheLastRunsAnywhere) {
@@ -59,6 +61,22 @@ std::vector<std::byte> Patterns(DType dtype, std::mt19937_64& random) {
   return bytes;
 }
 
+// Tells the first element whose result differs from the baseline's.
+void ExpectSame(DType from, const std::vector<std::byte>& source, DType to,
+                const std::vector<std::byte>& actual,
+                const std::vector<std::byte>& expected, const char* policy) {
+  if (actual == expected) return;
+  const auto where =
+      std::mismatch(actual.begin(), actual.end(), expected.begin());
+  const std::size_t size = ItemSize(to);
+  const auto i = static_cast<std::size_t>(where.first - actual.begin()) / size;
+  ADD_FAILURE() << Name(from) << " "
+                << Hex(source.data() + i * ItemSize(from), ItemSize(from))
+                << " to " << Name(to) << " (" << policy << ") is "
+                << Hex(actual.data() + i * size, size) << ", not "
+                << Hex(expected.data() + i * size, size);
+}
+
 // What the rules themselves give is the baseline, which the oracle checks.
 TEST(CastTableTest, EveryInstructionSetGivesTheBaselinesBits) {
   std::mt19937_64 random(11);
@@ -76,10 +94,9 @@ TEST(CastTableTest, EveryInstructionSetGivesTheBaselinesBits) {
         const CastEntry& entry = ActiveCastTable().Find(from, to);
         std::vector<std::byte> results(torch.size());
         entry.torch(source.data(), results.data(), count);
-        EXPECT_EQ(results == torch, true) << Name(from) << " to " << Name(to);
+        ExpectSame(from, source, to, results, torch, "torch");
         entry.saturate(source.data(), results.data(), count);
-        EXPECT_EQ(results == saturate, true)
-            << Name(from) << " to " << Name(to) << ", saturated";
+        ExpectSame(from, source, to, results, saturate, "saturate");
         ASSERT_EQ(entry.count_misfits == nullptr,
                   rules.count_misfits == nullptr);
         if (rules.count_misfits == nullptr) return;

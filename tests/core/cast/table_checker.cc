@@ -11,6 +11,7 @@
 #include "core/dtype.h"
 #include "gtest/gtest.h"
 #include "tests/core/cast/cast_oracle.h"
+#include "tests/core/cast/every_cast_table.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TENSORD_SANITIZED 1
@@ -70,7 +71,7 @@ bool TableChecker::CheckLoop(const CastTable& table, CastLoop loop,
 bool TableChecker::CheckPair(const std::byte* elements, std::size_t count,
                              DType to) {
   oracle_.ExpectTorch(to, expected_.data());
-  for (const CastTable* const table : RunnableCastTables()) {
+  for (const CastTable* const table : TestedCastTables()) {
     const CastEntry& entry = table->Find(from_, to);
     if (!CheckLoop(*table, entry.torch, elements, count, to, "torch")) {
       return false;
@@ -81,7 +82,7 @@ bool TableChecker::CheckPair(const std::byte* elements, std::size_t count,
   const auto misfits = std::accumulate(
       misfits_.begin(), misfits_.begin() + static_cast<std::ptrdiff_t>(count),
       std::size_t{0});
-  for (const CastTable* const table : RunnableCastTables()) {
+  for (const CastTable* const table : TestedCastTables()) {
     const CastEntry& entry = table->Find(from_, to);
     const bool same =
         !FastOracle::MayMisfit(from_, to) && entry.saturate == entry.torch;
@@ -101,6 +102,7 @@ bool TableChecker::CheckPair(const std::byte* elements, std::size_t count,
 }
 
 std::uint64_t CheckedCount(std::uint64_t full) {
+  if (std::getenv("TENSORD_EMULATED") != nullptr) return full / 1000;
   return TENSORD_SANITIZED ? full / 100 : full;
 }
 

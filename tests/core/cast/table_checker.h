@@ -1,5 +1,5 @@
-// Blocks of elements, cast by every table that this machine can run, against
-// the fast oracle.
+// Blocks of elements, cast by every table that is to be tested, against the
+// fast oracle.
 #ifndef TENSORD_TESTS_CORE_CAST_TABLE_CHECKER_H_
 #define TENSORD_TESTS_CORE_CAST_TABLE_CHECKER_H_
 
@@ -44,7 +44,8 @@ class TableChecker {
 };
 
 // `full` elements or whatever else takes time to check; a hundredth under a
-// sanitizer.
+// sanitizer, and a thousandth where the environment variable TENSORD_EMULATED
+// says that the processor is emulated.
 std::uint64_t CheckedCount(std::uint64_t full);
 
 // Whether tests/run.sh was asked to check all that can be checked, by the

@@ -1,0 +1,224 @@
+#!/usr/bin/env bash
+# Runs the tests of casts on an instruction set that this machine lacks, on an emulated processor. The last line is
+# `TARGET: passed` or `TARGET: failed`; what the tests said is in build/emulate/TARGET.log.
+#
+# Usage: tests/emulate/run.sh avx512|avx512-vbmi|avx2|neon
+#
+# Installs what it needs (Debian 12). The first run downloads a kernel (avx512*) or libraries (neon) from Debian's
+# archive into build/emulate.
+#
+# `avx2` is a control: what passes on a real processor and fails there is a fault of the emulator.
+#
+# AVX-512 is a whole machine in Bochs, which boots Debian's kernel and runs some 50 million instructions a second: the
+# tests take samples, of the one table that is asked for. NEON is a process in QEMU.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source deploy/common.sh
+
+readonly kRoot=$PWD
+readonly kBuild=$kRoot/build/emulate
+# Seconds that an emulator may take; a test that hangs fails then.
+readonly kLimit=${TENSORD_EMULATION_LIMIT:-3600}
+
+target=${1-}
+case "$target" in
+  avx2) arch=x86_64 processor=corei7_icelake_u table=AVX2 ;;
+  avx512) arch=x86_64 processor=corei7_skylake_x table="AVX-512" ;;
+  avx512-vbmi) arch=x86_64 processor=corei7_icelake_u table="AVX-512 VBMI" ;;
+  neon) arch=aarch64 table=baseline ;;
+  *) sed -n '2,/^[^#]/s/^# \?//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
+log=$kBuild/$target.log
+
+# Prints the verdict, and ends.
+finish() {
+  say "$1"
+  if [[ -s $log ]]; then echo "output: ${log#"$kRoot/"}"; fi
+  if [[ $1 == passed ]]; then echo "$target: passed"; exit 0; fi
+  echo "$target: failed"
+  exit 1
+}
+
+# Binaries with their arguments, one test a line.
+list_tests() {
+  local sweep
+  if [[ $arch == x86_64 ]]; then
+    # Every element of 16 bits is compared with the baseline by cast_table_test, and those of more are swept.
+    echo 'cast_rules_test --gtest_filter=-*AgreesWithTheOracle/*16:*/*32:*/*64:*/*128'
+    echo 'cast_table_test'
+    echo 'cast_test --gtest_filter=-*LongRows:CastFailuresTest*'
+    echo 'cast_stream_test'
+    echo 'cast_sweep_test --gtest_filter=*EveryBoundary*'
+    echo 'packed_cast_test'
+  else
+    printf '%s\n' fast_oracle_test cast_rules_test cast_table_test cast_test cast_stream_test cast_sweep_test \
+      packed_cast_test conversion_report_test
+  fi
+  for sweep in uint32 uint64 int32 int64 float32 float64 complex64 complex128; do
+    echo "pattern_sweep_${sweep}_test"
+  done
+}
+
+# Builds the tests in build/emulate/ARCH, with what arguments CMake is given.
+build_tests() {
+  local targets
+  say "building for $arch"
+  export CCACHE_BASEDIR=$kRoot CCACHE_NOHASHDIR=1
+  cmake -G Ninja -S tests/emulate -B "$kBuild/$arch" -DCMAKE_BUILD_TYPE=Release "$@" >"$kBuild/$arch.configure.log" 2>&1 ||
+    { cat "$kBuild/$arch.configure.log"; finish "cannot configure"; }
+  mapfile -t targets < <(list_tests | cut -d' ' -f1)
+  cmake --build "$kBuild/$arch" --target print_cast_tables "${targets[@]}" || finish "does not build"
+}
+
+# A shell script that runs every test where it is called from: an emulated machine, or this one.
+# $1: what comes before a binary; $2: the folder of the binaries.
+write_test_script() {
+  local line
+  echo "export TENSORD_EMULATED=1 TENSORD_CAST_TABLE='$table'"
+  echo 'failed='
+  echo 'echo "cast tables that run here, best first:"'
+  echo "$1 $2/bin/print_cast_tables"
+  echo 'echo "tested: $TENSORD_CAST_TABLE"'
+  while read -r line; do
+    echo "echo '== $line'"
+    echo "$1 $2/tests/${line%% *} --gtest_color=no $(grep -oE -- "--gtest_filter=.*" <<<"$line" | sed "s/.*/'&'/")"
+    echo "status=\$?; [ \$status = 0 ] || failed=\"\$failed ${line%% *}(status \$status)\""
+  done < <(list_tests)
+  echo 'if [ -z "$failed" ]; then echo "== emulation passed"; else echo "== emulation failed:$failed"; fi'
+}
+
+# ---- x86 in Bochs ------------------------------------------------------------
+
+# Debian's smallest kernel, as build/emulate/kernel/vmlinuz.
+download_kernel() {
+  local folder=$kBuild/kernel package
+  if [[ -e $folder/vmlinuz ]]; then return; fi
+  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | head -1)
+  say "downloading $package"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  (cd "$folder" && apt-get download "$package" && dpkg -x ./*.deb . && rm ./*.deb && cp boot/vmlinuz-* vmlinuz.new &&
+    rm -rf boot lib usr && mv vmlinuz.new vmlinuz)
+}
+
+# A CD with the kernel and, in memory, the tests, their libraries and data where they are here.
+make_cd() {
+  local cd=$kBuild/$target.cd root=$kBuild/$target.root file
+  rm -rf "$cd" "$root"
+  mkdir -p "$cd/isolinux" "$root/bin" "$root/proc" "$root/dev" "$root/tmp" "$root$kRoot/tests"
+  cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$cd/isolinux"
+  cp "$kBuild/kernel/vmlinuz" "$cd"
+  cp /bin/busybox "$root/bin"
+  cp -r tests/data "$root$kRoot/tests"
+  while read -r file; do
+    install -s -D "$kBuild/$arch/$file" "$root/$file"
+    ldd "$root/$file" | grep -oE '/[^ ]+'
+  done < <(echo bin/print_cast_tables; list_tests | sed 's/ .*//; s|^|tests/|') | sort -u | while read -r file; do
+    install -D "$file" "$root$file"
+  done
+  {
+    echo '#!/bin/busybox sh'
+    echo '/bin/busybox mount -t proc proc /proc'
+    write_test_script '' ''
+    # Ends the emulator.
+    echo '/bin/busybox poweroff -f'
+  } >"$root/init"
+  chmod +x "$root/init"
+  (cd "$root" && find . | cpio -o -H newc --quiet) >"$cd/initrd"
+  # Bochs 2.7 reports XSAVEC's and PKU's state wrongly, and its Ice Lake does not survive what this kernel does with
+  # the others; no cast needs any.
+  cat >"$cd/isolinux/isolinux.cfg" <<'CONFIG'
+default linux
+prompt 0
+timeout 0
+label linux
+ kernel /vmlinuz
+ append initrd=/initrd console=ttyS0,115200 quiet mitigations=off panic=-1 random.trust_cpu=on clearcpuid=xsavec,xsaves,pku,rdpid,umip,fsrm,erms
+CONFIG
+  xorriso -as mkisofs -quiet -o "$kBuild/$target.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
+    -boot-load-size 4 -boot-info-table "$cd" 2>/dev/null
+  rm -rf "$cd" "$root"
+}
+
+run_in_bochs() {
+  local bochs=$kBuild/$target.bochs
+  say "emulating $processor"
+  cat >"$bochs.rc" <<CONFIG
+display_library: term
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+cpu: model=$processor, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+memory: guest=1024, host=1024
+ata0-master: type=cdrom, path="$kBuild/$target.iso", status=inserted
+boot: cdrom
+com1: enabled=1, mode=file, dev="$log"
+speaker: enabled=0
+sound: waveoutdrv=dummy
+clock: sync=none
+log: "$bochs.log"
+panic: action=fatal
+error: action=ignore
+info: action=ignore
+CONFIG
+  # Debian's Bochs waits for a command of its debugger, and wants a terminal.
+  echo c >"$bochs.commands"
+  : >"$log"
+  TERM=xterm timeout --signal=KILL "$kLimit" \
+    script -qec "bochs -q -f '$bochs.rc' -rc '$bochs.commands'" /dev/null </dev/null >"$bochs.out" 2>&1 &
+  tail -n +1 -f --pid=$! "$log"
+  wait $! || true
+  sed -i 's/\r$//' "$log"
+}
+
+# ---- arm64 in QEMU -----------------------------------------------------------
+
+# What the tests link, as build/emulate/arm64_root. Nothing is installed: the lists of packages are kept there too.
+download_arm64_libraries() {
+  local root=$kBuild/arm64_root lists=$kBuild/arm64_lists options
+  if [[ -d $root ]]; then return; fi
+  say "downloading libraries for arm64"
+  rm -rf "$lists"
+  mkdir -p "$lists/state/lists/partial" "$lists/cache/archives/partial" "$lists/packages"
+  options=(-q -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State="$lists/state"
+    -o Dir::State::status=/dev/null -o Dir::Cache="$lists/cache" -o APT::Sandbox::User=root)
+  apt-get "${options[@]}" update
+  (cd "$lists/packages" && apt-get "${options[@]}" download libabsl-dev libabsl20220623 libgtest-dev libgmock-dev \
+    libhwy-dev libhwy1)
+  mkdir -p "$root.new"
+  for package in "$lists"/packages/*.deb; do dpkg -x "$package" "$root.new"; done
+  rm -rf "$lists"
+  mv "$root.new" "$root"
+}
+
+run_in_qemu() {
+  local libraries=$kBuild/arm64_root/usr/lib/aarch64-linux-gnu
+  say "emulating aarch64"
+  write_test_script "qemu-aarch64-static -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH='$libraries'" "'$kBuild/$arch'" \
+    >"$kBuild/$target.sh"
+  timeout "$kLimit" sh "$kBuild/$target.sh" 2>&1 | tee "$log" || true
+}
+
+# ------------------------------------------------------------------------------
+
+mkdir -p "$kBuild"
+rm -f "$log"
+install_packages
+install_packages tests/emulate/packages.txt
+case "$arch" in
+  x86_64)
+    build_tests
+    download_kernel
+    make_cd
+    run_in_bochs
+    ;;
+  aarch64)
+    download_arm64_libraries
+    build_tests -DTENSORD_WERROR=OFF -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+      -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_FIND_ROOT_PATH="$kBuild/arm64_root" \
+      -DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=ONLY
+    run_in_qemu
+    ;;
+esac
+if grep -qx '== emulation passed' "$log"; then finish passed; fi
+grep -E '^== emulation failed' "$log" || echo 'the emulator ended before the tests did'
+finish failed
