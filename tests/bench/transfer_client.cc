@@ -1,7 +1,8 @@
 // tensord's C++ client, as the benchmark of transfers drives it.
 //
 // Arrays of BYTES: connect ADDRESS BYTES; fill DTYPE; verify;
-//   upload DTYPE STORED_AS; keep DTYPE STORED_AS; download DTYPE
+//   upload DTYPE STORED_AS; keep SLOT DTYPE STORED_AS; download SLOT DTYPE;
+//   drop SLOT
 // Many tensors, COUNT of them, numbered FIRST, FIRST + STEP and so on:
 //   create FIRST STEP COUNT THREADS BYTES; open FIRST STEP COUNT;
 //   read COUNT THREADS BYTES; get and delete FIRST STEP COUNT THREADS
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,26 +97,31 @@ class Arrays {
     return seconds;
   }
 
-  void Keep(DType dtype, DType stored) {
-    kept_.reset();
-    kept_.emplace(Create(dtype, stored));
+  // Leaves a tensor in the server, in place of the one that was in the slot.
+  void Keep(const std::string& slot, DType dtype, DType stored) {
+    Drop(slot);
+    kept_.emplace(slot, Create(dtype, stored));
   }
 
-  double Download(DType dtype) {
-    Check(kept_.has_value(), "nothing to download");
+  void Drop(const std::string& slot) { kept_.erase(slot); }
+
+  double Download(const std::string& slot, DType dtype) {
+    const auto kept = kept_.find(slot);
+    Check(kept != kept_.end(), "nothing to download");
     const Timer timer;
-    Done(kept_->ReadInto(destination_.data(), destination_.size(),
-                         {.dtype = dtype}));
+    Done(kept->second.ReadInto(destination_.data(), destination_.size(),
+                               {.dtype = dtype}));
     return timer.Seconds();
   }
 
   void Verify() {
-    Keep(DType::kFloat32, DType::kFloat32);
+    constexpr char kSlot[] = "verify";
+    Keep(kSlot, DType::kFloat32, DType::kFloat32);
     std::memset(destination_.data(), 0, destination_.size());
-    Download(DType::kFloat32);
+    Download(kSlot, DType::kFloat32);
     Check(std::memcmp(source_.data(), destination_.data(), source_.size()) == 0,
           "other bytes came back from the server");
-    kept_.reset();
+    Drop(kSlot);
   }
 
  private:
@@ -126,7 +133,7 @@ class Arrays {
   Client client_;
   WarmMemory source_;
   WarmMemory destination_;
-  std::optional<RemoteTensor> kept_;
+  std::map<std::string, RemoteTensor> kept_;
 };
 
 // One call after the other, or some at a time, about tensors that are small.
@@ -279,12 +286,19 @@ int Obey() {
        }},
       {"keep",
        [&](const Arguments& arguments) {
-         arrays->Keep(Dtype(arguments, 0), Dtype(arguments, 1));
+         arrays->Keep(arguments.Word(0), Dtype(arguments, 1),
+                      Dtype(arguments, 2));
+         return Answer{};
+       }},
+      {"drop",
+       [&](const Arguments& arguments) {
+         arrays->Drop(arguments.Word(0));
          return Answer{};
        }},
       {"download",
        [&](const Arguments& arguments) {
-         return Answer{arrays->Download(Dtype(arguments, 0))};
+         return Answer{
+             arrays->Download(arguments.Word(0), Dtype(arguments, 1))};
        }},
       {"create",
        [&](const Arguments& arguments) { return calls->Create(arguments); }},
