@@ -66,14 +66,16 @@ class Row:
     other: str
     ratio: float
     line: Line | None = None
+    # Of `ratio`, where that is none.
+    unit: str = ""
 
     def __str__(self):
         wanted = verdict = ""
         if self.line is not None:
-            wanted = str(self.line)
+            wanted = str(self.line) + self.unit
             verdict = "yes" if self.line.met(self.ratio) else "**no**"
         return (f"| {self.what} | {self.ours} | {self.other} | "
-                f"{self.ratio:.2f} | {wanted} | {verdict} |")
+                f"{self.ratio:.2f}{self.unit} | {wanted} | {verdict} |")
 
 
 HEADER = ["| Measure | tensord | beside | ratio | line | met |",
@@ -404,14 +406,13 @@ def memory_rows(peers, rounds):
     up = peak("upload", "float32", "float32")
     client.ask("keep", "plain", "float32", "float32")
     down = peak("download", "plain", "float32")
-    for what, bytes_at_most, allowed in (("upload", up, 64),
-                                         ("download", down, 32)):
-        beyond = (bytes_at_most - ARRAY_BYTES) / MIB
-        yield Row(f"peak memory in an {what}" if what == "upload" else
-                  f"peak memory in a {what}", f"{bytes_at_most / MIB:.0f} MiB",
-                  f"stored {ARRAY_BYTES >> 20} MiB; the server before any "
-                  f"array {before / MIB:.0f} MiB; ratio: MiB beyond stored",
-                  beyond, Line(allowed, at_most=True))
+    for what, most, allowed in (("an upload", up, 64),
+                                ("a download", down, 32)):
+        yield Row(f"peak memory in {what}, beyond what is stored",
+                  f"{most / MIB:.0f} MiB",
+                  f"stored {ARRAY_BYTES / MIB:.0f} MiB; the server without "
+                  f"arrays {before / MIB:.0f} MiB", (most - ARRAY_BYTES) / MIB,
+                  Line(allowed, at_most=True), unit=" MiB")
 
 
 def crowd_rows(peers, rounds):
@@ -429,13 +430,13 @@ def crowd_rows(peers, rounds):
         times = {count: middle(count, 0) for count in CROWDS}
         best = min(times, key=times.get)
         for count in CROWDS:
-            yield Row(f"{count} clients, {way}",
+            yield Row(f"clients at a time: {count}, {way}",
                       gigabytes(moved, times[count]),
-                      f"{best} clients {gigabytes(moved, times[best])}",
+                      f"the best, {best}: {gigabytes(moved, times[best])}",
                       times[best] / times[count], Line(0.85))
         slowest = {count: middle(count, 1) for count in CROWDS}
         worst = max(slowest, key=slowest.get)
-        yield Row(f"slowest client, {way}", f"of {worst} clients",
+        yield Row(f"slowest client, {way}", f"{worst} at a time",
                   "the one in the middle", slowest[worst],
                   Line(3, at_most=True))
 
