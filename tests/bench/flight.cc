@@ -25,7 +25,8 @@ namespace {
 
 namespace flight = arrow::flight;
 
-// Elements of a batch: of batches of 256 KiB to 16 MiB, the fastest.
+// Elements of a batch. Of 256 KiB to 16 MiB, uploads are fastest with 1 MiB;
+// downloads gain up to 15 % with 16 MiB.
 constexpr std::int64_t kBatchElements = std::int64_t{1} << 18;
 
 template <class T>
