@@ -11,8 +11,6 @@ import ctypes
 import datetime
 import math
 import mmap
-import pathlib
-import platform
 import statistics
 import threading
 import time
@@ -20,15 +18,13 @@ import time
 import ml_dtypes
 import numpy as np
 
+from report import compare, processor, write_block
+
 try:
     import torch
     torch.set_num_threads(1)
 except ImportError:
     torch = None
-
-README = pathlib.Path(__file__).with_name("README.md")
-BEGIN = "<!-- Written by run.sh from here -->"
-END = "<!-- to here. -->"
 
 # In the order of core/dtype.h: short name, NumPy's type, PyTorch's name.
 DTYPES = [
@@ -154,17 +150,6 @@ def competitors(library, source, target, pair, count, repeats, everything):
     return found
 
 
-def compare(found, rounds):
-    """Name -> the median of its seconds, each timed once per round."""
-    samples = {name: [] for name in found}
-    for round_number in range(rounds):
-        for name, sample in found.items():
-            if name == "numpy" and round_number > 0:
-                continue
-            samples[name].append(sample())
-    return {name: statistics.median(s) for name, s in samples.items()}
-
-
 def measure(library, source, target, count, arguments):
     """(from, to) -> name -> seconds."""
     repeats = max(1, arguments.repeat_elements // count)
@@ -181,7 +166,7 @@ def measure(library, source, target, count, arguments):
             for sample in found.values():
                 if arguments.warm:
                     sample()
-            table[a, b] = compare(found, arguments.rounds)
+            table[a, b] = compare(found, arguments.rounds, once={"numpy"})
     return table
 
 
@@ -340,15 +325,10 @@ def two_threads(library, count, rounds):
 
 
 def machine():
-    model = platform.processor()
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
     versions = [f"NumPy {np.__version__}", f"ml_dtypes {ml_dtypes.__version__}"]
     if torch is not None:
         versions.insert(0, f"PyTorch {torch.__version__}")
-    return f"{model}, {', '.join(versions)}"
+    return f"{processor()}, {', '.join(versions)}"
 
 
 def report(library, arguments):
@@ -411,11 +391,7 @@ def main():
     lines = report(Library(arguments.library), arguments)
     print("\n".join(lines))
     if arguments.write:
-        text = README.read_text()
-        before, rest = text.split(BEGIN)
-        after = rest.split(END)[1]
-        README.write_text(before + BEGIN + "\n\n" + "\n".join(lines) + "\n"
-                          + END + after)
+        write_block("run.sh", lines)
 
 
 if __name__ == "__main__":
