@@ -101,6 +101,28 @@ struct TableRows {
     return true;
   }();
 
+  // Whether bytes are signed integers, and results have a sign.
+  static constexpr bool kIsOdd = [] {
+    for (std::size_t i = 1; i < 128; ++i) {
+      if (kBytes[256 - i] != (kBytes[i] ^ 0x80)) return false;
+    }
+    return kBytes[128] == kBytes[256 - 127];
+  }();
+
+  // What is to be added to the result of half a byte. Halves keep a bit that
+  // says whether any was lost, which is all that rounding needs to know.
+  static constexpr std::uint8_t kOfDoubling = kBytes[128] - kBytes[64];
+  static constexpr std::size_t Half(std::size_t i) { return i / 2 | (i & 1); }
+
+  // Whether bytes with the highest bit set are twice others, as floats see
+  // them.
+  static constexpr bool kIsDoubling = [] {
+    for (std::size_t i = 128; i < 256; ++i) {
+      if (kBytes[i] != kBytes[Half(i)] + kOfDoubling) return false;
+    }
+    return true;
+  }();
+
   alignas(16) static constexpr auto kDifferences = [] {
     auto differences = kBytes;
     for (std::size_t i = 256; i-- > 0;) {
@@ -146,10 +168,31 @@ HWY_INLINE std::array<ByteVector, 1> LookUp(ByteVector indices) {
   constexpr auto kRows = std::make_index_sequence<Rows::kRowsOfHalf>();
   const Bytes bytes;
   const auto highest = hn::Set(bytes, 0x80);
+  const auto signs = hn::And(indices, highest);
   auto found = hn::Zero(bytes);
   if constexpr (Rows::kIsSigned) {
     LookUpHalf<Table, 0>(hn::AndNot(highest, indices), found, kRows);
-    found = hn::Xor(found, hn::And(indices, highest));
+    found = hn::Xor(found, signs);
+  } else if constexpr (Rows::kIsOdd) {
+    const hn::RebindToSigned<Bytes> numbers;
+    const auto magnitudes =
+        hn::BitCast(bytes, hn::Abs(hn::BitCast(numbers, indices)));
+    LookUpHalf<Table, 0>(hn::Min(magnitudes, hn::Set(bytes, 0x7f)), found,
+                         kRows);
+    found = hn::Xor(found, signs);
+  } else if constexpr (Rows::kIsDoubling) {
+    const hn::RepartitionToWide<Bytes> pairs;
+    const auto shifted =
+        hn::BitCast(bytes, hn::ShiftRight<1>(hn::BitCast(pairs, indices)));
+    const auto halves = hn::Or(hn::AndNot(highest, shifted),
+                               hn::And(indices, hn::Set(bytes, 1)));
+    const auto large = hn::MaskFromVec(hn::BroadcastSignBit(
+        hn::BitCast(hn::RebindToSigned<Bytes>(), indices)));
+    const auto is_large = hn::RebindMask(bytes, large);
+    LookUpHalf<Table, 0>(hn::IfThenElse(is_large, halves, indices), found,
+                         kRows);
+    found = hn::Add(
+        found, hn::IfThenElseZero(is_large, hn::Set(bytes, Rows::kOfDoubling)));
   } else {
     LookUpHalf<Table, 0>(indices, found, kRows);
     LookUpHalf<Table, 1>(hn::Xor(indices, highest), found, kRows);
