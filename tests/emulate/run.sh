@@ -146,7 +146,8 @@ make_cd() {
     echo '#!/bin/busybox sh'
     echo '/bin/busybox mount -t proc proc /proc'
     write_test_script '' ''
-    # Ends the emulator.
+    # Ends the emulator, once the serial port has sent all.
+    echo '/bin/busybox sleep 2'
     echo '/bin/busybox poweroff -f'
   } >"$root/init"
   chmod +x "$root/init"
