@@ -44,6 +44,7 @@ void CastPacked(DType from, const std::byte* src, DType to, std::byte* dst,
   const bool streamed = src != dst && count >= kMinStreamedBytes / ItemSize(to);
   PackedCast(from, ByteOrder::kLittle, to, ByteOrder::kLittle, overflow)
       .Run(src, dst, count, streamed, failures);
+  if (streamed) FinishStreaming();
 }
 
 void SwapBytes(DType dtype, const std::byte* src, std::byte* dst,

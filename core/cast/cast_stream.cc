@@ -67,6 +67,7 @@ void CastStream::ConvertWhole(const std::byte* src, std::size_t count,
       options_.streamed && count * to_size_ >= kMinStreamedPiece;
   CastFailures found;
   cast_.Run(src, dst, count, streamed, &found);
+  if (streamed) FinishStreaming();
   if (found.count > 0) failures_.Merge(found, elements_done_);
   elements_done_ += count;
 }

@@ -27,7 +27,10 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "core/cast/cast_loops-inl.h"
-#include "core/cast/cast_vectors-inl.h"
+#include "core/cast/byte_tables-inl.h"
+#include "core/cast/complex_vectors-inl.h"
+#include "core/cast/float_vectors-inl.h"
+#include "core/cast/wide_vectors-inl.h"
 #include "core/cast/layout_loops-inl.h"
 // clang-format on
 
@@ -39,6 +42,14 @@ namespace {
 template <class T>
 using PartOf = decltype(cast_rules::RealPart(T{}));
 
+// What is quick to become a float, or to be made of one.
+template <class T>
+concept DecodesToFloat = std::same_as<T, Float16> || Float8<T> ||
+    (HWY_TARGET == HWY_AVX2 && std::same_as<T, BFloat16>);
+template <class T>
+concept EncodesFromFloat = std::same_as<T, Float16> ||
+    (HWY_TARGET == HWY_AVX2 && (std::same_as<T, BFloat16> || Float8<T>));
+
 // What a cast goes through in two steps because each step is a quick loop; void
 // for none. The rules allow it: the first step is exact, or it is the one to
 // float that they prescribe.
@@ -48,17 +59,17 @@ auto ThroughType() {
   constexpr bool kToComplex = cast_rules::ComplexValue<To>;
   if constexpr (kFromComplex && !kToComplex) {
     if constexpr (!std::same_as<To, PartOf<From>>) return PartOf<From>{};
-  } else if constexpr (std::same_as<From, Bool> && !std::integral<To>) {
+  } else if constexpr (std::same_as<From, Bool> &&
+                       (!std::integral<To> ||
+                        (HWY_TARGET == HWY_AVX2 && sizeof(To) >= 4))) {
     return std::uint8_t{};
   } else if constexpr (kToComplex && !kFromComplex &&
                        !std::same_as<From, PartOf<To>>) {
     return PartOf<To>{};
-  } else if constexpr ((std::same_as<From, Float16> ||
-                        Float8<From>)&&!std::same_as<To, Bool> &&
+  } else if constexpr (DecodesToFloat<From> && !std::same_as<To, Bool> &&
                        !std::same_as<To, float>) {
     return float{};
-  } else if constexpr (std::same_as<To, Float16> &&
-                       !std::same_as<From, float>) {
+  } else if constexpr (EncodesFromFloat<To> && !std::same_as<From, float>) {
     return float{};
   }
 }

@@ -85,10 +85,12 @@ void GatherEverySecond(const std::byte* src, std::size_t count,
 template <class Unit, class D>
 hn::Vec<D> Reversed(D lanes, hn::Vec<D> vector) {
   if constexpr (sizeof(Unit) == 1) {
-    const hn::RepartitionToWide<D> pairs;
-    const auto reversed = hn::Reverse(pairs, hn::BitCast(pairs, vector));
-    return hn::BitCast(
-        lanes, hn::Or(hn::ShiftLeft<8>(reversed), hn::ShiftRight<8>(reversed)));
+    alignas(16) static constexpr std::uint8_t kBackwards[16] = {
+        7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8};
+    const hn::Repartition<std::uint64_t, D> wide;
+    const auto reversed = hn::Reverse(wide, hn::BitCast(wide, vector));
+    return hn::TableLookupBytes(hn::BitCast(lanes, reversed),
+                                hn::LoadDup128(lanes, kBackwards));
   } else {
     return hn::Reverse(lanes, vector);
   }
@@ -215,10 +217,75 @@ struct VectorTransposition {
   }
 };
 
+// Two to four columns that become packed rows: planes to pixels.
+template <class Unit>
+void Interleave(const std::byte* src, std::ptrdiff_t src_stride,
+                std::size_t rows, std::size_t columns, std::byte* dst) {
+  const hn::ScalableTag<Unit> lanes;
+  constexpr std::size_t kStep = hn::MaxLanes(lanes);
+  const Unit* const from = TypedPointer<Unit>(src);
+  std::size_t i = 0;
+  for (; i + kStep <= rows; i += kStep) {
+    Unit* const to = TypedPointer<Unit>(dst) + i * columns;
+    const auto first = hn::LoadU(lanes, from + i);
+    const auto second = hn::LoadU(lanes, from + src_stride + i);
+    if (columns == 2) {
+      hn::StoreInterleaved2(first, second, lanes, to);
+      continue;
+    }
+    const auto third = hn::LoadU(lanes, from + 2 * src_stride + i);
+    if (columns == 3) {
+      hn::StoreInterleaved3(first, second, third, lanes, to);
+      continue;
+    }
+    const auto fourth = hn::LoadU(lanes, from + 3 * src_stride + i);
+    hn::StoreInterleaved4(first, second, third, fourth, lanes, to);
+  }
+  TransposeOneByOne<Unit>(src + i * sizeof(Unit), src_stride, rows - i, columns,
+                          dst + i * columns * sizeof(Unit),
+                          static_cast<std::ptrdiff_t>(columns));
+}
+
+// Packed columns of two to four elements that become rows: pixels to planes.
+template <class Unit>
+void Deinterleave(const std::byte* src, std::size_t rows, std::size_t columns,
+                  std::byte* dst, std::ptrdiff_t dst_stride) {
+  const hn::ScalableTag<Unit> lanes;
+  constexpr std::size_t kStep = hn::MaxLanes(lanes);
+  std::size_t j = 0;
+  for (; j + kStep <= columns; j += kStep) {
+    const Unit* const from = TypedPointer<Unit>(src) + j * rows;
+    Unit* const to = TypedPointer<Unit>(dst) + j;
+    hn::Vec<decltype(lanes)> first, second, third, fourth;
+    if (rows == 2) {
+      hn::LoadInterleaved2(lanes, from, first, second);
+    } else if (rows == 3) {
+      hn::LoadInterleaved3(lanes, from, first, second, third);
+      hn::StoreU(third, lanes, to + 2 * dst_stride);
+    } else {
+      hn::LoadInterleaved4(lanes, from, first, second, third, fourth);
+      hn::StoreU(third, lanes, to + 2 * dst_stride);
+      hn::StoreU(fourth, lanes, to + 3 * dst_stride);
+    }
+    hn::StoreU(first, lanes, to);
+    hn::StoreU(second, lanes, to + dst_stride);
+  }
+  TransposeOneByOne<Unit>(src + j * rows * sizeof(Unit),
+                          static_cast<std::ptrdiff_t>(rows), rows, columns - j,
+                          dst + j * sizeof(Unit), dst_stride);
+}
+
 template <class Unit>
 void TransposeElements(const std::byte* src, std::ptrdiff_t src_stride,
                        std::size_t rows, std::size_t columns, std::byte* dst,
                        std::ptrdiff_t dst_stride) {
+  constexpr auto kIsFew = [](std::size_t n) { return n >= 2 && n <= 4; };
+  if (kIsFew(columns) && dst_stride == static_cast<std::ptrdiff_t>(columns)) {
+    return Interleave<Unit>(src, src_stride, rows, columns, dst);
+  }
+  if (kIsFew(rows) && src_stride == static_cast<std::ptrdiff_t>(rows)) {
+    return Deinterleave<Unit>(src, rows, columns, dst, dst_stride);
+  }
   using Body = VectorTransposition<Unit>;
   constexpr auto kSize = static_cast<std::ptrdiff_t>(sizeof(Unit));
   const std::size_t body_rows = rows - rows % Body::kRows;

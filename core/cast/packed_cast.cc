@@ -24,13 +24,15 @@ static_assert(std::endian::native == std::endian::little);
 // cache, and the buffer fits any stack.
 constexpr std::size_t kBlockBytes = std::size_t{8} * 1024;
 
-// Streamed casts walk through several pages at a time, a few lines of each in
-// turn, and fetch those of the next turn ahead: one stream of reads does not
-// keep a core's memory requests in flight.
+// Streamed casts make some lines of results at a time in the first-level cache,
+// and fetch what they will read ahead: processors do not foresee enough of it
+// when stores do not wait for reads. As few elements at a time as are worth a
+// call, and not many more lines of the source than a core can ask for at once.
 constexpr std::size_t kLineBytes = 64;
-constexpr std::size_t kVisitBytes = 512;
-constexpr std::size_t kPageElements = 4096;
-constexpr std::size_t kPages = 8;
+constexpr std::size_t kVisitElements = 128;
+constexpr std::size_t kVisitSourceBytes = 512;
+constexpr std::size_t kVisitBytes = std::size_t{2} * 1024;
+constexpr std::size_t kFetchAheadBytes = 3072;
 
 SwapLoop FindSwap(DType dtype, ByteOrder order) {
   const std::size_t unit = SwapUnit(dtype);
@@ -44,14 +46,13 @@ void FetchLines(const std::byte* src, std::size_t bytes) {
   }
 }
 
-// Orders streamed stores before what follows.
+}  // namespace
+
 void FinishStreaming() {
 #ifdef __SSE2__
   _mm_sfence();
 #endif
 }
-
-}  // namespace
 
 PackedCast::PackedCast(DType from, ByteOrder from_order, DType to,
                        ByteOrder to_order, Overflow overflow)
@@ -62,7 +63,8 @@ PackedCast::PackedCast(DType from, ByteOrder from_order, DType to,
       source_units_(from_size_ / SwapUnit(from)),
       swap_result_(FindSwap(to, to_order)),
       result_units_(to_size_ / SwapUnit(to)),
-      reports_(overflow == Overflow::kError) {
+      reports_(overflow == Overflow::kError),
+      copies_(from == to && from != DType::kBool && from_order == to_order) {
   const CastEntry& entry = ActiveCastTable().Find(from, to);
   stream_lines_ = ActiveCastTable().layout.stream_lines;
   loop_ = overflow == Overflow::kSaturate ? entry.saturate : entry.torch;
@@ -125,30 +127,30 @@ void PackedCast::RunStreamed(const std::byte* src, std::byte* dst,
   const std::size_t before_line =
       (0 - reinterpret_cast<std::uintptr_t>(dst)) % kLineBytes;
   const std::size_t head = std::min(count, before_line / to_size_);
-  // Whole lines of results.
-  const std::size_t visit = std::max(
-      kVisitBytes / std::max(from_size_, to_size_), kLineBytes / to_size_);
+  const std::size_t visit = VisitElements();
   RunCached(src, dst, head, nullptr);
   std::size_t i = head;
-  for (; i + kPages * kPageElements <= count; i += kPages * kPageElements) {
-    for (std::size_t v = i; v < i + kPageElements; v += visit) {
-      for (std::size_t p = 0; p < kPages; ++p) {
-        const std::size_t begin = v + p * kPageElements;
-        FetchLines(src + (begin + visit) * from_size_, visit * from_size_);
-        StreamVisit(src, dst, begin, visit);
-      }
+  alignas(kLineBytes) std::byte lines[kVisitBytes];
+  const bool swaps = swap_source_ != nullptr || swap_result_ != nullptr;
+  for (; i + visit <= count; i += visit) {
+    const std::byte* const from = src + i * from_size_;
+    FetchLines(from + kFetchAheadBytes, visit * from_size_);
+    if (swaps) {
+      CastBlock(from, lines, visit, nullptr);
+    } else {
+      loop_(from, lines, visit);
     }
+    stream_lines_(lines, dst + i * to_size_, visit * to_size_);
   }
-  for (; i + visit <= count; i += visit) StreamVisit(src, dst, i, visit);
-  FinishStreaming();
   RunCached(src + i * from_size_, dst + i * to_size_, count - i, nullptr);
 }
 
-void PackedCast::StreamVisit(const std::byte* src, std::byte* dst,
-                             std::size_t begin, std::size_t count) const {
-  alignas(kLineBytes) std::byte lines[kVisitBytes];
-  CastBlock(src + begin * from_size_, lines, count, nullptr);
-  stream_lines_(lines, dst + begin * to_size_, count * to_size_);
+// Whole lines of results.
+std::size_t PackedCast::VisitElements() const {
+  const std::size_t enough =
+      std::min(kVisitElements, kVisitSourceBytes / from_size_);
+  return std::max({enough, kVisitSourceBytes / std::max(from_size_, to_size_),
+                   kLineBytes / to_size_});
 }
 
 }  // namespace tensord

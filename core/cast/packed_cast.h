@@ -17,6 +17,9 @@ namespace tensord {
 // first.
 inline constexpr std::size_t kMinStreamedBytes = std::size_t{4} << 20;
 
+// Orders streamed stores before what the thread does next.
+void FinishStreaming();
+
 // One kind of cast. Immutable; thread-safe on distinct destinations.
 class PackedCast {
  public:
@@ -26,10 +29,13 @@ class PackedCast {
   // Casts `count` elements. `src` and `dst` may be the same address if the item
   // sizes are equal and `streamed` is false; otherwise they must not overlap.
   // `streamed` asks for stores that pass the caches by, where that is possible;
-  // they are ordered before what the caller does next. `failures` is replaced
-  // under Overflow::kError, and otherwise not touched and may be null.
+  // the caller orders them with FinishStreaming. `failures` is replaced under
+  // Overflow::kError, and otherwise not touched and may be null.
   void Run(const std::byte* src, std::byte* dst, std::size_t count,
            bool streamed, CastFailures* failures) const;
+
+  // Whether elements keep their bytes.
+  bool copies() const { return copies_; }
 
  private:
   // Casts elements of which a block has room.
@@ -43,9 +49,8 @@ class PackedCast {
   // REQUIRES: nothing has to be counted, and `dst` is aligned to an element.
   void RunStreamed(const std::byte* src, std::byte* dst,
                    std::size_t count) const;
-  // Casts elements that make whole lines from the `begin`-th on.
-  void StreamVisit(const std::byte* src, std::byte* dst, std::size_t begin,
-                   std::size_t count) const;
+  // How many elements a streamed cast makes lines of at a time.
+  std::size_t VisitElements() const;
 
   DType from_;
   std::size_t from_size_;
@@ -60,6 +65,7 @@ class PackedCast {
   std::size_t result_units_ = 1;
   StreamLoop stream_lines_;
   bool reports_;
+  bool copies_;
 };
 
 }  // namespace tensord

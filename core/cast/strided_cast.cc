@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 
 #include "core/cast/cast.h"
 #include "core/cast/cast_table.h"
@@ -13,18 +14,28 @@
 namespace tensord {
 namespace {
 
-// Elements gathered at a time: they stay in the first-level cache, and the
-// buffer fits any stack.
-constexpr std::int64_t kBlockBytes = std::int64_t{16} * 1024;
+// Bytes gathered at a time: with what is read and written they stay in the
+// first-level cache.
+constexpr std::int64_t kBlockBytes = std::int64_t{4} * 1024;
 
 // Rows that are this long are cast where they lie.
-constexpr std::int64_t kMinRowBytes = 1024;
-
-// Bytes of neighbours in the storage that are transposed at a time: two lines,
-// since processors fetch them in pairs.
-constexpr std::int64_t kTileBytes = 128;
+constexpr std::int64_t kMinRowBytes = 256;
 
 constexpr std::int64_t kLineBytes = 64;
+
+// A tile of a transposition. Its columns, each of which is apart from the
+// others in the storage, are as many as make rows that are worth a cast. They
+// are a line long where the whole is in a cache, and several otherwise, which
+// memory gives sooner than as many elsewhere.
+constexpr std::int64_t kTileColumns = 256;
+constexpr std::int64_t kTileBytes = kTileColumns * kLineBytes;
+constexpr std::int64_t kStreamedTileBytes = 4 * kTileBytes;
+
+// Rows that are no longer than this are cast together.
+constexpr std::int64_t kMaxPackedBytes = 256;
+
+// Columns that are longer, or closer to each other, are foreseen by processors.
+constexpr std::int64_t kMaxFetchedBytes = 512;
 
 // Rows, one below the other in the storage, that are too few to transpose.
 constexpr std::int64_t kMaxUntransposedRows = 1;
@@ -165,11 +176,13 @@ class StridedCast {
     const std::int64_t first = (begin + row_size - 1) / row_size;
     const std::int64_t last = end / row_size;
     if (rows + 1 == layout_.rank() || last - first <= kMaxUntransposedRows) {
-      return Gather(begin, end);
+      Gather(begin, end);
+    } else {
+      Gather(begin, first * row_size);
+      Transpose(rows, first, last);
+      Gather(last * row_size, end);
     }
-    Gather(begin, first * row_size);
-    Transpose(rows, first, last);
-    Gather(last * row_size, end);
+    if (streamed_) FinishStreaming();
   }
 
  private:
@@ -185,26 +198,46 @@ class StridedCast {
   }
 
   // Casts packed elements to where the `index`-th of the layout belongs.
-  void Take(const std::byte* src, std::int64_t index, std::int64_t count,
-            bool streamed) {
+  void Take(const std::byte* src, std::int64_t index, std::int64_t count) {
     const std::int64_t position = index - arguments_.begin;
     CastFailures found;
-    cast_.Run(src, arguments_.dst + position * to_size_,
-              static_cast<std::size_t>(count), streamed, &found);
+    cast_.Run(src, To(index), static_cast<std::size_t>(count), streamed_,
+              &found);
     if (found.count > 0) {
       arguments_.failures->Merge(found, static_cast<std::uint64_t>(position));
+    }
+  }
+
+  // Whether elements can be put where they belong without a cast.
+  bool Places() const { return cast_.copies() && !streamed_; }
+
+  // Where the `index`-th element of the layout belongs.
+  std::byte* To(std::int64_t index) const {
+    return arguments_.dst + (index - arguments_.begin) * to_size_;
+  }
+
+  // Places the elements [begin, end) one row after the other.
+  void Place(std::int64_t begin, std::int64_t end) {
+    const GatherLoop gather = ActiveCastTable().layout.gather[loops_];
+    RowCursor cursor(layout_, begin);
+    while (begin < end) {
+      const std::int64_t row = std::min(end - begin, cursor.row_rest());
+      gather(arguments_.base + cursor.offset() * from_size_, cursor.stride(),
+             static_cast<std::size_t>(row), To(begin));
+      cursor.Advance(row);
+      begin += row;
     }
   }
 
   // Casts the elements [begin, end) one row after the other.
   void Gather(std::int64_t begin, std::int64_t end) {
     if (begin >= end) return;
+    if (Places()) return Place(begin, end);
     RowCursor cursor(layout_, begin);
     while (begin < end) {
       const std::int64_t row = std::min(end - begin, cursor.row_rest());
       if (cursor.stride() == 1 && row * from_size_ >= kMinRowBytes) {
-        Take(arguments_.base + cursor.offset() * from_size_, begin, row,
-             streamed_);
+        Take(arguments_.base + cursor.offset() * from_size_, begin, row);
         cursor.Advance(row);
         begin += row;
       } else {
@@ -229,7 +262,7 @@ class StridedCast {
       cursor.Advance(size);
       filled += size;
     }
-    Take(block.data(), begin, filled, streamed_);
+    Take(block.data(), begin, filled);
     return filled;
   }
 
@@ -251,8 +284,7 @@ class StridedCast {
     const std::int64_t offset =
         layout_.offset() + layout_.Distance(0, rows + 1, first);
     const std::int64_t planes = layout_.Count(rows + 1, columns);
-    const std::int64_t tile_rows =
-        std::max(kTileBytes / from_size_, std::int64_t{1});
+    const std::int64_t tile_rows = TileRows();
     for (std::int64_t plane = 0; plane < planes; ++plane) {
       for (std::int64_t i = 0; i < count; i += tile_rows) {
         TransposeTiles(
@@ -273,39 +305,76 @@ class StridedCast {
     std::int64_t row_size;
   };
 
+  std::int64_t TileElements() const {
+    return (streamed_ ? kStreamedTileBytes : kTileBytes) / from_size_;
+  }
+  std::int64_t TileRows() const {
+    return TileElements() /
+           std::min(layout_.shape(layout_.rank() - 1), kTileColumns);
+  }
+
   void TransposeTiles(const Tiles& tiles) {
-    alignas(64) std::array<std::byte, kBlockBytes> block;
-    const TransposeLoop transpose = ActiveCastTable().layout.transpose[loops_];
     const std::size_t last = layout_.rank() - 1;
     const std::int64_t columns = layout_.shape(last);
-    const std::int64_t tile_columns = kBlockBytes / from_size_ / tiles.rows;
+    const std::int64_t tile_columns =
+        std::max(kTileColumns, TileElements() / tiles.rows);
     for (std::int64_t j = 0; j < columns; j += tile_columns) {
-      const std::int64_t size = std::min(tile_columns, columns - j);
-      const std::int64_t next = std::min(tile_columns, columns - j - size);
-      FetchColumns(tiles, j + size, next);
-      transpose(arguments_.base +
-                    (tiles.offset + j * layout_.stride(last)) * from_size_,
-                layout_.stride(last), static_cast<std::size_t>(tiles.rows),
-                static_cast<std::size_t>(size), block.data(), size);
-      if (size == tiles.row_size) {
-        Take(block.data(), tiles.index, tiles.rows * size, false);
-        continue;
-      }
-      for (std::int64_t i = 0; i < tiles.rows; ++i) {
-        Take(block.data() + i * size * from_size_,
-             tiles.index + i * tiles.row_size + j, size, false);
-      }
+      const Tiles tile{.offset = tiles.offset + j * layout_.stride(last),
+                       .index = tiles.index + j,
+                       .rows = tiles.rows,
+                       .row_size = tiles.row_size};
+      TransposeTile(tile, std::min(tile_columns, columns - j));
     }
   }
 
-  // Columns are too far apart for processors to foresee the next.
-  void FetchColumns(const Tiles& tiles, std::int64_t begin,
+  void TransposeTile(const Tiles& tile, std::int64_t columns) {
+    if (Places()) {
+      return TransposeColumns(tile, columns, To(tile.index), tile.row_size);
+    }
+    // Rows that are apart are a line further apart than they are long, lest the
+    // elements of a column compete for the same places of a cache.
+    const bool packed =
+        columns == tile.row_size && columns * from_size_ <= kMaxPackedBytes;
+    const std::int64_t pitch =
+        packed ? columns : columns + kLineBytes / from_size_;
+    alignas(64) std::array<std::byte, 2 * kStreamedTileBytes> block;
+    TransposeColumns(tile, columns, block.data(), pitch);
+    if (packed) return Take(block.data(), tile.index, tile.rows * columns);
+    for (std::int64_t i = 0; i < tile.rows; ++i) {
+      Take(block.data() + i * pitch * from_size_,
+           tile.index + i * tile.row_size, columns);
+    }
+  }
+
+  // Some columns at a time, while the next are fetched: they are too far apart
+  // for processors to foresee them.
+  void TransposeColumns(const Tiles& tile, std::int64_t columns, std::byte* dst,
+                        std::int64_t dst_stride) {
+    const TransposeLoop transpose = ActiveCastTable().layout.transpose[loops_];
+    const std::int64_t stride = layout_.stride(layout_.rank() - 1);
+    const bool fetches = tile.rows * from_size_ <= kMaxFetchedBytes &&
+                         std::abs(stride) * from_size_ > kMaxFetchedBytes;
+    const std::int64_t step =
+        fetches ? std::max(16 / from_size_, std::int64_t{4}) : columns;
+    for (std::int64_t j = 0; j < columns; j += step) {
+      const std::int64_t size = std::min(step, columns - j);
+      if (fetches) {
+        FetchColumns(tile, j + size, std::min(step, columns - j - size));
+      }
+      transpose(arguments_.base + (tile.offset + j * stride) * from_size_,
+                stride, static_cast<std::size_t>(tile.rows),
+                static_cast<std::size_t>(size), dst + j * from_size_,
+                dst_stride);
+    }
+  }
+
+  void FetchColumns(const Tiles& tile, std::int64_t begin,
                     std::int64_t count) const {
     const std::int64_t stride = layout_.stride(layout_.rank() - 1);
     for (std::int64_t j = begin; j < begin + count; ++j) {
       const std::byte* const column =
-          arguments_.base + (tiles.offset + j * stride) * from_size_;
-      for (std::int64_t i = 0; i < tiles.rows * from_size_; i += kLineBytes) {
+          arguments_.base + (tile.offset + j * stride) * from_size_;
+      for (std::int64_t i = 0; i < tile.rows * from_size_; i += kLineBytes) {
         __builtin_prefetch(column + i);
       }
     }

@@ -60,6 +60,7 @@ double tensord_cast_big_endian(int from, int to, const void* src, void* dst,
                         tensord::kMinStreamedBytes;
   return SecondsOf(repeats, [&] {
     cast.Run(Bytes(src), Bytes(dst), count, streamed, nullptr);
+    if (streamed) tensord::FinishStreaming();
   });
 }
 
@@ -88,22 +89,30 @@ double tensord_memcpy(const void* src, void* dst, std::size_t bytes,
 // What a core can read when it writes nothing.
 double tensord_read(const void* src, std::size_t bytes, int repeats) {
   static volatile std::uint64_t sink;
-  // As many pages at a time as streamed casts take.
-  constexpr std::size_t kPages = 8;
-  constexpr std::size_t kPageBytes = 32768;
+  constexpr std::size_t kAhead = 3072;
   return SecondsOf(repeats, [&] {
     std::uint64_t all[8] = {};
-    for (std::size_t i = 0; i + kPages * kPageBytes <= bytes;
-         i += kPages * kPageBytes) {
-      for (std::size_t line = 0; line < kPageBytes; line += 64) {
-        for (std::size_t page = 0; page < kPages; ++page) {
-          std::uint64_t words[8];
-          std::memcpy(words, Bytes(src) + i + page * kPageBytes + line, 64);
-          for (std::size_t j = 0; j < 8; ++j) all[j] |= words[j];
-        }
-      }
+    for (std::size_t i = 0; i + 64 <= bytes; i += 64) {
+      __builtin_prefetch(Bytes(src) + i + kAhead);
+      std::uint64_t words[8];
+      std::memcpy(words, Bytes(src) + i, 64);
+      for (std::size_t j = 0; j < 8; ++j) all[j] |= words[j];
     }
     for (const std::uint64_t word : all) sink = sink | word;
+  });
+}
+
+// What a core can write, past the caches, when it reads nothing.
+double tensord_write(void* dst, std::size_t bytes, int repeats) {
+  alignas(64) std::byte lines[512];
+  std::memset(lines, 0xa5, sizeof(lines));
+  const tensord::StreamLoop stream =
+      tensord::ActiveCastTable().layout.stream_lines;
+  return SecondsOf(repeats, [&] {
+    for (std::size_t i = 0; i + sizeof(lines) <= bytes; i += sizeof(lines)) {
+      stream(lines, Bytes(dst) + i, sizeof(lines));
+    }
+    tensord::FinishStreaming();
   });
 }
 }

@@ -11,8 +11,6 @@ import ctypes
 import datetime
 import math
 import mmap
-import pathlib
-import platform
 import statistics
 import threading
 import time
@@ -20,15 +18,13 @@ import time
 import ml_dtypes
 import numpy as np
 
+from report import compare, processor, write_block
+
 try:
     import torch
     torch.set_num_threads(1)
 except ImportError:
     torch = None
-
-README = pathlib.Path(__file__).with_name("README.md")
-BEGIN = "<!-- Written by run.sh from here -->"
-END = "<!-- to here. -->"
 
 # In the order of core/dtype.h: short name, NumPy's type, PyTorch's name.
 DTYPES = [
@@ -91,6 +87,7 @@ class Library:
                              ctypes.c_int64, pointer, number],
             "memcpy": [pointer, pointer, size, number],
             "read": [pointer, size, number],
+            "write": [pointer, size, number],
         }
         for name, arguments in signatures.items():
             function = getattr(self.dll, "tensord_" + name)
@@ -128,6 +125,11 @@ def competitors(library, source, target, pair, count, repeats, everything):
         "memcpy": lambda: library.memcpy(source.address, target.address,
                                          total // 2, repeats),
     }
+    if count > FEW:
+        found["read"] = lambda: library.read(
+            source.address, count * SIZES[a], repeats)
+        found["write"] = lambda: library.write(
+            target.address, count * SIZES[b], repeats)
     if torch is not None:
         try:
             tensor, copy = source.tensor(a, count), target.tensor(b, count)
@@ -148,17 +150,6 @@ def competitors(library, source, target, pair, count, repeats, everything):
     return found
 
 
-def compare(found, rounds):
-    """Name -> the median of its seconds, each timed once per round."""
-    samples = {name: [] for name in found}
-    for round_number in range(rounds):
-        for name, sample in found.items():
-            if name == "numpy" and round_number > 0:
-                continue
-            samples[name].append(sample())
-    return {name: statistics.median(s) for name, s in samples.items()}
-
-
 def measure(library, source, target, count, arguments):
     """(from, to) -> name -> seconds."""
     repeats = max(1, arguments.repeat_elements // count)
@@ -175,7 +166,7 @@ def measure(library, source, target, count, arguments):
             for sample in found.values():
                 if arguments.warm:
                     sample()
-            table[a, b] = compare(found, arguments.rounds)
+            table[a, b] = compare(found, arguments.rounds, once={"numpy"})
     return table
 
 
@@ -230,22 +221,19 @@ def involves(values, *names):
             if pair[0] != pair[1] and any(NAMES[i] in names for i in pair)}
 
 
-def summary(table, count, read_rate):
+def bounds(table):
+    """The rate of memory as a share of a cast's: it reads, writes or does both
+    at most that fast."""
+    return {pair: max(times["memcpy"], times["read"], times["write"])
+            / times["tensord"] for pair, times in table.items()}
+
+
+def summary(table, count):
     lines = []
-    memcpy = ratios(table, "memcpy")
     if count > FEW:
-        lines.append(f"- memcpy: {below(memcpy, 0.90)}")
-        bound = {}
-        for (a, b), times in table.items():
-            reading = count * SIZES[a] / read_rate / 1e9
-            if times["memcpy"] / reading < 1 / 0.90:
-                bound[a, b] = reading / times["tensord"]
-        if bound:
-            lines.append(
-                "- where reading alone, at the rate below, takes longer than "
-                "0.90 of that memcpy, the share of that rate: "
-                + ", ".join(f"{NAMES[a]}→{NAMES[b]} {v:.2f}"
-                            for (a, b), v in sorted(bound.items())))
+        lines.append(f"- memcpy: {below(ratios(table, 'memcpy'), 0.90)}")
+        lines.append("- memcpy, or reading or writing as many bytes alone, "
+                     f"whichever takes longest: {below(bounds(table), 0.90)}")
     torch_ratios = ratios(table, "torch")
     if torch_ratios:
         lines.append(f"- PyTorch: {below(torch_ratios, 1.0)}; geometric mean "
@@ -274,6 +262,7 @@ def layouts(library, source, target, count, rounds, repeats):
         "transposed": ((side, other), (1, side), 0),
         "rows with gaps": ((side, other - 64), (other, 1), 0),
         "planes to pixels": ((count // 4, 4), (1, count // 4), 0),
+        "pixels to planes": ((3, count // 3), (1, 3), 0),
     }
     for name, layout in shapes.items():
         cells = []
@@ -336,15 +325,10 @@ def two_threads(library, count, rounds):
 
 
 def machine():
-    model = platform.processor()
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
     versions = [f"NumPy {np.__version__}", f"ml_dtypes {ml_dtypes.__version__}"]
     if torch is not None:
         versions.insert(0, f"PyTorch {torch.__version__}")
-    return f"{model}, {', '.join(versions)}"
+    return f"{processor()}, {', '.join(versions)}"
 
 
 def report(library, arguments):
@@ -355,15 +339,18 @@ def report(library, arguments):
     widest = max(SIZES) if not arguments.pairs else 16
     source, target = Memory(largest * widest), Memory(largest * widest)
     half = largest * widest // 2
-    read = statistics.median(
-        library.read(source.address, half, 1) for _ in range(5))
-    copy = statistics.median(
-        library.memcpy(source.address, target.address, half, 1)
-        for _ in range(5))
-    read_rate = half / read / 1e9
-    lines += [f"Reading {half >> 20} MiB and writing nothing: "
-              f"{read_rate:.1f} GB/s; memcpy of as much: "
-              f"{2 * half / copy / 1e9:.1f} GB/s read plus written.", ""]
+    probes = {
+        "reading": lambda: library.read(source.address, half, 1),
+        "writing": lambda: library.write(target.address, half, 1),
+        "memcpy": lambda: library.memcpy(source.address, target.address, half,
+                                         1),
+    }
+    times = compare(probes, 5)
+    lines += [f"Of {half >> 20} MiB: reading and writing nothing "
+              f"{half / times['reading'] / 1e9:.1f} GB/s, writing and reading "
+              f"nothing {half / times['writing'] / 1e9:.1f}; memcpy "
+              f"{2 * half / times['memcpy'] / 1e9:.1f} GB/s read plus written.",
+              ""]
     for count in arguments.elements:
         where = "out of cache" if count > FEW else "in cache"
         lines += [f"### {count} elements, {where}", "",
@@ -371,7 +358,7 @@ def report(library, arguments):
                   "bytes, PyTorch, NumPy or ml_dtypes.", ""]
         table = measure(library, source, target, count, arguments)
         lines += markdown(table, count)
-        lines += [""] + summary(table, count, read_rate) + [""]
+        lines += [""] + summary(table, count) + [""]
         repeats = max(1, arguments.repeat_elements // count)
         if arguments.layouts:
             lines += ["Strided and swapped sources: GB/s, and the share of the "
@@ -404,11 +391,7 @@ def main():
     lines = report(Library(arguments.library), arguments)
     print("\n".join(lines))
     if arguments.write:
-        text = README.read_text()
-        before, rest = text.split(BEGIN)
-        after = rest.split(END)[1]
-        README.write_text(before + BEGIN + "\n\n" + "\n".join(lines) + "\n"
-                          + END + after)
+        write_block("run.sh", lines)
 
 
 if __name__ == "__main__":

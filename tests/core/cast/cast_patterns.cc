@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "core/dtype.h"
@@ -134,6 +135,31 @@ Bits HardInteger(unsigned kind, Bits bits, std::uint64_t random, Bits edge) {
   }
 }
 
+// Elements in a row that are all of one width, or all of any: loops may treat
+// several small ones together.
+constexpr std::size_t kRun = 256;
+
+// Bits that the magnitudes of a run have before the point; none, where anything
+// may come.
+std::optional<unsigned> RunBits(std::uint64_t random) {
+  if (random % 2 == 0) return std::nullopt;
+  return 1 + (random >> 1) % 40;
+}
+
+template <class Bits>
+Bits NarrowInteger(Bits bits, unsigned width) {
+  constexpr unsigned kBits = sizeof(Bits) * 8;
+  const Bits narrow = width < kBits ? bits >> (kBits - width) : bits;
+  return (bits & 1) != 0 ? Bits{0} - narrow : narrow;
+}
+
+template <class Layout, class Bits>
+Bits NarrowFloat(Bits bits, std::uint64_t random, unsigned width) {
+  const int exponent = static_cast<int>(random % (width + 8)) - 8;
+  return Layout::WithExponent(exponent, bits & Layout::kMantissa) |
+         (bits & Layout::kSign);
+}
+
 // The magnitude, where Bits holds it.
 template <class Bits>
 Bits IntegerEdge(double edge) {
@@ -149,11 +175,15 @@ CastPatterns::CastPatterns(DType dtype, std::uint64_t seed)
 
 template <class Bits>
 void CastPatterns::FillIntegers(std::byte* elements, std::size_t count) {
+  std::optional<unsigned> width;
   for (std::size_t i = 0; i < count; ++i) {
+    if (i % kRun == 0) width = RunBits(random_());
     auto bits = static_cast<Bits>(random_());
     const std::uint64_t random = random_();
     const auto kind = static_cast<unsigned>(random % 8);
-    if (kind < 6) {
+    if (width.has_value()) {
+      bits = NarrowInteger<Bits>(bits, *width);
+    } else if (kind < 6) {
       const double edge = edges_[(random >> 32) % edges_.size()];
       const Bits hard =
           HardInteger<Bits>(kind, bits, random >> 3, IntegerEdge<Bits>(edge));
@@ -166,11 +196,15 @@ void CastPatterns::FillIntegers(std::byte* elements, std::size_t count) {
 template <class Float, class Bits>
 void CastPatterns::FillFloats(std::byte* elements, std::size_t count) {
   using Layout = FloatLayout<Float, Bits>;
+  std::optional<unsigned> width;
   for (std::size_t i = 0; i < count; ++i) {
+    if (i % kRun == 0) width = RunBits(random_());
     auto bits = static_cast<Bits>(random_());
     const std::uint64_t random = random_();
     const auto kind = static_cast<unsigned>(random % 8);
-    if (kind < 6) {
+    if (width.has_value()) {
+      bits = NarrowFloat<Layout>(bits, random, *width);
+    } else if (kind < 6) {
       const auto edge =
           static_cast<Float>(edges_[(random >> 32) % edges_.size()]);
       bits = Layout::Hard(kind, bits, random >> 3, std::bit_cast<Bits>(edge));

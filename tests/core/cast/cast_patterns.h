@@ -33,11 +33,14 @@ class CastPatterns {
   // REQUIRES: the parts of the dtype's elements have 4 or 8 bytes.
   CastPatterns(DType dtype, std::uint64_t seed);
 
-  // Makes the next `count` packed elements. A quarter is random bits. The
-  // others are, in random order: a number at, or half way between, those of a
-  // destination, and its neighbours near and far; numbers whose lower bits are
-  // about half of a place; powers of two, and their neighbours; numbers of all
-  // magnitudes; and of floats, NaNs, infinities, zeros and subnormals.
+  // Makes the next `count` packed elements. Half of them, many in a row, are
+  // random numbers whose magnitudes have no more than some bits before the
+  // point, for loops that treat several small elements together. Of the rest a
+  // quarter is random bits. The others are, in random order: a number at, or
+  // half way between, those of a destination, and its neighbours near and far;
+  // numbers whose lower bits are about half of a place; powers of two, and
+  // their neighbours; numbers of all magnitudes; and of floats, NaNs,
+  // infinities, zeros and subnormals.
   void Fill(std::byte* elements, std::size_t count);
 
  private:

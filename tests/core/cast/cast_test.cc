@@ -15,14 +15,18 @@
 #include "core/shape.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/core/cast/cast_inputs.h"
+#include "tests/core/cast/elementwise_cast.h"
 #include "tests/core/cast/every_cast_table.h"
 
 namespace tensord {
 namespace {
 
-using testing::CastInputs;
 using ::testing::ElementsAre;
+using testing::ElementwiseCast;
+using testing::ExpectSameFailures;
+using testing::kPolicies;
+using testing::ReverseUnits;
+using testing::SomeElements;
 using testing::WithEveryCastTable;
 
 template <class T>
@@ -32,100 +36,7 @@ std::vector<std::byte> BytesOf(const std::vector<T>& elements) {
   return bytes;
 }
 
-constexpr Overflow kPolicies[] = {Overflow::kTorch, Overflow::kSaturate,
-                                  Overflow::kError};
-
-// What the conversions below are checked against: one element at a time, which
-// cast_rules_test.cc checks.
-class ElementwiseCast {
- public:
-  ElementwiseCast(DType from, DType to, Overflow overflow)
-      : from_(from), to_(to), overflow_(overflow) {}
-
-  void Take(const std::byte* element, ByteOrder to_order = ByteOrder::kLittle) {
-    results_.resize(results_.size() + ItemSize(to_));
-    std::byte* const result = &results_.back() - (ItemSize(to_) - 1);
-    CastFailures found;
-    CastPacked(from_, element, to_, result, 1, overflow_, &found);
-    if (to_order == ByteOrder::kBig) {
-      for (std::size_t i = 0; i < ItemSize(to_); i += SwapUnit(to_)) {
-        std::reverse(result + i, result + i + SwapUnit(to_));
-      }
-    }
-    failures_.Merge(found, count_++);
-  }
-
-  const std::vector<std::byte>& results() const { return results_; }
-  const CastFailures& failures() const { return failures_; }
-
- private:
-  DType from_;
-  DType to_;
-  Overflow overflow_;
-  std::vector<std::byte> results_;
-  CastFailures failures_;
-  std::uint64_t count_ = 0;
-};
-
-void ExpectSameFailures(const CastFailures& actual,
-                        const CastFailures& expected) {
-  EXPECT_EQ(actual.count, expected.count);
-  EXPECT_EQ(actual.first_index, expected.first_index);
-  EXPECT_EQ(actual.first_value, expected.first_value);
-}
-
-// Elements that mostly do not look like each other, and misfits among them.
-std::vector<std::byte> SomeElements(DType dtype, std::size_t count,
-                                    std::mt19937_64& random) {
-  const std::vector<std::byte> inputs = CastInputs(dtype, 1000);
-  const std::size_t size = ItemSize(dtype);
-  std::vector<std::byte> elements(count * size);
-  for (std::size_t i = 0; i < count; ++i) {
-    std::memcpy(elements.data() + i * size,
-                inputs.data() + random() % (inputs.size() / size) * size, size);
-  }
-  return elements;
-}
-
 // ---- CastPacked -------------------------------------------------------------
-
-// The result of an element depends neither on where it lies nor on what is
-// around it, and nothing is written behind the last.
-TEST(CastPackedTest, PositionAndAlignmentDoNotMatter) {
-  WithEveryCastTable([&] {
-    std::mt19937_64 random(3);
-    for (const DType from : AllDTypes()) {
-      const std::vector<std::byte> inputs = SomeElements(from, 70, random);
-      for (const DType to : AllDTypes()) {
-        const Overflow overflow = kPolicies[random() % 3];
-        ElementwiseCast expected(from, to, overflow);
-        for (std::size_t length = 0; length <= 70; ++length) {
-          const std::size_t from_shift = random() % 16;
-          const std::size_t to_shift = random() % 16;
-          std::vector<std::byte> source(inputs.size() + 16);
-          std::copy(inputs.begin(), inputs.end(), source.begin() + from_shift);
-          std::vector<std::byte> result(length * ItemSize(to) + 32,
-                                        std::byte{0xa5});
-          CastFailures failures;
-          CastPacked(from, source.data() + from_shift, to,
-                     result.data() + to_shift, length, overflow, &failures);
-          ASSERT_TRUE(std::equal(expected.results().begin(),
-                                 expected.results().end(),
-                                 result.begin() + to_shift))
-              << Name(from) << " to " << Name(to) << " length " << length;
-          EXPECT_EQ(
-              std::count(result.begin() + to_shift + expected.results().size(),
-                         result.end(), std::byte{0xa5}),
-              32 - static_cast<std::ptrdiff_t>(to_shift));
-          ExpectSameFailures(failures, expected.failures());
-          if (length < 70) {
-            expected.Take(inputs.data() + length * ItemSize(from));
-          }
-        }
-      }
-    }
-  });
-}
 
 TEST(CastPackedTest, InPlaceGivesTheSame) {
   WithEveryCastTable([&] {
@@ -222,10 +133,7 @@ TEST(SwapBytesTest, ReversesEveryUnit) {
       for (const std::size_t count : {0, 1, 3, 67}) {
         std::vector<std::byte> elements = SomeElements(dtype, count, random);
         std::vector<std::byte> expected = elements;
-        for (std::size_t i = 0; i < expected.size(); i += SwapUnit(dtype)) {
-          std::reverse(expected.begin() + i,
-                       expected.begin() + i + SwapUnit(dtype));
-        }
+        ReverseUnits(dtype, expected.data(), count);
         std::vector<std::byte> swapped(elements.size());
         SwapBytes(dtype, elements.data(), swapped.data(), count);
         EXPECT_EQ(swapped, expected) << Name(dtype);
