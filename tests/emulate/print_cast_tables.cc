@@ -7,8 +7,7 @@
 #include "hwy/highway.h"
 
 int main() {
-  for (const tensord::CastTable* const table :
-       tensord::RunnableCastTables()) {
+  for (const tensord::CastTable* const table : tensord::RunnableCastTables()) {
     std::printf("%s\n", std::string(table->target).c_str());
   }
   std::printf("(baseline: %s)\n", hwy::TargetName(HWY_STATIC_TARGET));

@@ -44,8 +44,8 @@ class TableChecker {
 };
 
 // `full` elements or whatever else takes time to check; a hundredth under a
-// sanitizer, and a thousandth where the environment variable TENSORD_EMULATED
-// says that the processor is emulated.
+// sanitizer, and one in TENSORD_CHECK_ONE_IN where that environment variable is
+// set.
 std::uint64_t CheckedCount(std::uint64_t full);
 
 // Whether tests/run.sh was asked to check all that can be checked, by the
