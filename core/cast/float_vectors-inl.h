@@ -118,8 +118,8 @@ HWY_INLINE Group<D> LoadGroup(D floats, const std::byte* src) {
 // ---- Floats as elements -----------------------------------------------------
 
 // Elements that floats become, in the lowest bits of lanes; others are noise,
-// but for BFloat16.
-// What becomes of NaN is left to StoreFloats where it is not named here.
+// but for BFloat16. What becomes of NaN is left to StoreFloats, where kHidesNaN
+// says so.
 template <class From, std::same_as<BFloat16> To, Overflow /*overflow*/, class D>
 HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> EncodeFloats(D /*floats*/,
                                                          hn::Vec<D> values) {
