@@ -245,31 +245,36 @@ HWY_INLINE DoubleVector LoadDoubles(const std::byte* src) {
   }
 }
 
-// Stores the lowest bytes of lanes; others may be set.
-template <class To>
-HWY_INLINE void StoreIntegers(const Group<Lanes>& integers, std::byte* dst) {
+// Stores the lowest bytes of lanes of 32 bits; others may be set.
+template <class To, class D>
+HWY_INLINE void StoreIntegers(D lanes, const Group<D>& integers,
+                              std::byte* dst) {
   if constexpr (sizeof(To) == sizeof(std::uint32_t)) {
     for (std::size_t i = 0; i < kGroup; ++i) {
-      hn::StoreU(integers[i], Lanes(),
-                 TypedPointer<std::uint32_t>(dst) + i * hn::MaxLanes(Lanes()));
+      hn::StoreU(integers[i], lanes,
+                 TypedPointer<hn::TFromD<D>>(dst) + i * hn::MaxLanes(lanes));
     }
   } else {
-    StoreLowest<std::make_unsigned_t<To>, /*kNoisy=*/true>(Lanes(), integers,
+    StoreLowest<std::make_unsigned_t<To>, /*kNoisy=*/true>(lanes, integers,
                                                            dst);
   }
 }
 
+HWY_INLINE hn::Vec<Int32s> TruncateToInt32(DoubleVector first,
+                                           DoubleVector second) {
+  return hn::Vec<Int32s>{_mm256_setr_m128i(_mm256_cvttpd_epi32(first.raw),
+                                           _mm256_cvttpd_epi32(second.raw))};
+}
+
 // What floats truncate to as int32; -2^31, where there is none.
 template <class From>
-HWY_INLINE hn::Vec<Int32s> TruncateToInt32(const std::byte* src) {
+HWY_INLINE hn::Vec<Int32s> LoadAsInt32(const std::byte* src) {
   if constexpr (std::same_as<From, float>) {
     return TruncateFloats(hn::Rebind<float, Int32s>(),
                           LoadLanes<float>(Int32s(), src));
   } else {
-    const auto first = LoadDoubles<double>(src);
-    const auto second = LoadDoubles<double>(src + sizeof(first));
-    return hn::Vec<Int32s>{_mm256_setr_m128i(_mm256_cvttpd_epi32(first.raw),
-                                             _mm256_cvttpd_epi32(second.raw))};
+    return TruncateToInt32(LoadDoubles<double>(src),
+                           LoadDoubles<double>(src + sizeof(DoubleVector)));
   }
 }
 
@@ -291,7 +296,7 @@ struct VectorBody<From, To, kOverflow> {
   static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
     Group<Int32s> integers;
     for (std::size_t i = 0; i < kGroup; ++i) {
-      integers[i] = TruncateToInt32<From>(src + i * kLanes * sizeof(From));
+      integers[i] = LoadAsInt32<From>(src + i * kLanes * sizeof(From));
     }
     if (AllAreResults(integers)) {
       Store(integers, dst);
@@ -325,11 +330,7 @@ struct VectorBody<From, To, kOverflow> {
 
   static HWY_INLINE void Store(const Group<Int32s>& integers, std::byte* dst) {
     if constexpr (sizeof(To) < sizeof(std::int64_t)) {
-      Group<Lanes> lanes;
-      for (std::size_t i = 0; i < kGroup; ++i) {
-        lanes[i] = hn::BitCast(Lanes(), integers[i]);
-      }
-      return StoreIntegers<To>(lanes, dst);
+      return StoreIntegers<To>(Int32s(), integers, dst);
     }
     const hn::Half<Int32s> half;
     std::int64_t* to = TypedPointer<std::int64_t>(dst);
@@ -366,26 +367,26 @@ concept LiesInInt32 =
 template <class To, Overflow kOverflow>
 requires LiesInInt32<To, kOverflow>
 struct VectorBody<double, To, kOverflow> {
-  static constexpr std::size_t kLanes = hn::MaxLanes(Lanes());
+  static constexpr std::size_t kLanes = hn::MaxLanes(Int32s());
   static constexpr std::size_t kElements = kGroup * kLanes;
 
   static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
-    Group<Lanes> integers;
+    Group<Int32s> integers;
     for (std::size_t i = 0; i < kGroup; ++i) {
       const std::byte* const from = src + i * kLanes * sizeof(double);
-      integers[i] = hn::Vec<Lanes>{_mm256_setr_m128i(
-          Truncate(from), Truncate(from + kLanes / 2 * sizeof(double)))};
+      integers[i] =
+          TruncateToInt32(Load(from), Load(from + sizeof(DoubleVector)));
     }
-    StoreIntegers<To>(integers, dst);
+    StoreIntegers<To>(Int32s(), integers, dst);
   }
 
  private:
-  static HWY_INLINE __m128i Truncate(const std::byte* src) {
-    auto values = LoadDoubles<double>(src);
+  static HWY_INLINE DoubleVector Load(const std::byte* src) {
+    const auto values = LoadDoubles<double>(src);
     if constexpr (kOverflow == Overflow::kSaturate) {
-      values = ClampDoubles<To>(values);
+      return ClampDoubles<To>(values);
     }
-    return _mm256_cvttpd_epi32(values.raw);
+    return values;
   }
 };
 
@@ -474,7 +475,7 @@ struct VectorBody<From, To, Overflow::kSaturate> {
     for (std::size_t i = 0; i < kGroup; ++i) {
       integers[i] = Clamp(src + i * kLanes * sizeof(From));
     }
-    StoreIntegers<To>(integers, dst);
+    StoreIntegers<To>(Lanes(), integers, dst);
   }
 
  private:
