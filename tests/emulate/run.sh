@@ -197,7 +197,13 @@ CONFIG
   : >"$log"
   # It wants a terminal.
   timeout --signal=KILL "$kLimit" script -qec "sh '$bochs.sh'" /dev/null </dev/null >"$bochs.out" 2>&1 &
-  tail -n +1 -f --pid=$! "$log"
+  emulator=$!
+  # So that it does not outlive this script.
+  trap 'kill "$emulator" 2>/dev/null || true' EXIT
+  trap 'exit 1' HUP INT TERM
+  tail -n +1 -f --pid="$emulator" "$log" &
+  wait "$emulator" || true
+  # What it said comes before the verdict.
   wait $! || true
   sed -i 's/\r$//' "$log"
 }
