@@ -54,9 +54,10 @@ list_tests() {
     echo 'cast_stream_test'
     echo 'cast_sweep_test --gtest_filter=*EveryBoundary*'
     echo 'packed_cast_test'
+    echo 'cast_lengths_test'
   else
     printf '%s\n' fast_oracle_test cast_rules_test cast_table_test cast_test cast_stream_test cast_sweep_test \
-      packed_cast_test conversion_report_test
+      packed_cast_test cast_lengths_test conversion_report_test
   fi
   for sweep in uint32 uint64 int32 int64 float32 float64 complex64 complex128; do
     echo "pattern_sweep_${sweep}_test"
@@ -196,7 +197,13 @@ CONFIG
   : >"$log"
   # It wants a terminal.
   timeout --signal=KILL "$kLimit" script -qec "sh '$bochs.sh'" /dev/null </dev/null >"$bochs.out" 2>&1 &
-  tail -n +1 -f --pid=$! "$log"
+  emulator=$!
+  # So that it does not outlive this script.
+  trap 'kill "$emulator" 2>/dev/null || true' EXIT
+  trap 'exit 1' HUP INT TERM
+  tail -n +1 -f --pid="$emulator" "$log" &
+  wait "$emulator" || true
+  # What it said comes before the verdict.
   wait $! || true
   sed -i 's/\r$//' "$log"
 }

@@ -104,7 +104,8 @@ bool TableChecker::CheckPair(const std::byte* elements, std::size_t count,
 
 std::uint64_t CheckedCount(std::uint64_t full) {
   if (const char* const divisor = std::getenv("TENSORD_CHECK_ONE_IN")) {
-    return full / std::max(1ul, std::strtoul(divisor, nullptr, 10));
+    full /= std::max(1ul, std::strtoul(divisor, nullptr, 10));
+    return std::max(full, std::uint64_t{1});
   }
   return TENSORD_SANITIZED ? full / 100 : full;
 }
