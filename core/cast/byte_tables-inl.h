@@ -63,20 +63,16 @@ struct ByteTable {
 #if HWY_TARGET == HWY_AVX3_DL
 
 // Processors that permute bytes look up 128 at once.
-template <class Table>
-HWY_INLINE std::array<ByteVector, Table::kParts> LookUp(ByteVector indices) {
-  std::array<ByteVector, Table::kParts> found;
-  for (std::size_t j = 0; j < Table::kParts; ++j) {
-    const std::uint8_t* const bytes = Table::kBytes[j].data();
-    const __m512i lower = _mm512_permutex2var_epi8(
-        _mm512_load_si512(bytes), indices.raw, _mm512_load_si512(bytes + 64));
-    const __m512i upper =
-        _mm512_permutex2var_epi8(_mm512_load_si512(bytes + 128), indices.raw,
-                                 _mm512_load_si512(bytes + 192));
-    found[j] = ByteVector{
-        _mm512_mask_blend_epi8(_mm512_movepi8_mask(indices.raw), lower, upper)};
-  }
-  return found;
+template <class Table, std::size_t kPart>
+HWY_INLINE ByteVector LookUp(ByteVector indices) {
+  const std::uint8_t* const bytes = Table::kBytes[kPart].data();
+  const __m512i lower = _mm512_permutex2var_epi8(
+      _mm512_load_si512(bytes), indices.raw, _mm512_load_si512(bytes + 64));
+  const __m512i upper =
+      _mm512_permutex2var_epi8(_mm512_load_si512(bytes + 128), indices.raw,
+                               _mm512_load_si512(bytes + 192));
+  return ByteVector{
+      _mm512_mask_blend_epi8(_mm512_movepi8_mask(indices.raw), lower, upper)};
 }
 
 #else
@@ -162,8 +158,9 @@ HWY_INLINE void LookUpHalf(ByteVector indices, ByteVector& found,
   (LookUpRow<Table, kHalf, kRow>(indices, found), ...);
 }
 
-template <class Table>
-HWY_INLINE std::array<ByteVector, 1> LookUp(ByteVector indices) {
+template <class Table, std::size_t kPart>
+HWY_INLINE ByteVector LookUp(ByteVector indices) {
+  static_assert(Table::kParts == 1 && kPart == 0);
   using Rows = TableRows<Table>;
   constexpr auto kRows = std::make_index_sequence<Rows::kRowsOfHalf>();
   const Bytes bytes;
@@ -197,7 +194,7 @@ HWY_INLINE std::array<ByteVector, 1> LookUp(ByteVector indices) {
     LookUpHalf<Table, 0>(indices, found, kRows);
     LookUpHalf<Table, 1>(hn::Xor(indices, highest), found, kRows);
   }
-  return {found};
+  return found;
 }
 
 #endif  // HWY_AVX3_DL
@@ -217,14 +214,15 @@ struct VectorBody<From, To, kOverflow> {
       // in order.
       const ByteVector spread{_mm512_permutexvar_epi64(
           _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), indices.raw)};
-      const auto found = LookUp<Table>(spread);
-      hn::StoreU(hn::InterleaveLower(bytes, found[0], found[1]), bytes, to);
-      hn::StoreU(hn::InterleaveUpper(bytes, found[0], found[1]), bytes,
+      const ByteVector first = LookUp<Table, 0>(spread);
+      const ByteVector second = LookUp<Table, 1>(spread);
+      hn::StoreU(hn::InterleaveLower(bytes, first, second), bytes, to);
+      hn::StoreU(hn::InterleaveUpper(bytes, first, second), bytes,
                  to + kElements);
       return;
     }
 #endif
-    hn::StoreU(LookUp<Table>(indices)[0], bytes, to);
+    hn::StoreU(LookUp<Table, 0>(indices), bytes, to);
   }
 };
 

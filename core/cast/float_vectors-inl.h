@@ -297,7 +297,7 @@ HWY_INLINE void PutNaNs(D floats, const Group<D>& values,
 template <class From, class To, Overflow kOverflow, class D>
 HWY_INLINE void StoreFloats(D floats, const Group<D>& values, std::byte* dst) {
   const hn::RebindToUnsigned<D> wide;
-  Group<decltype(wide)> elements;
+  Group<hn::RebindToUnsigned<D>> elements;
   for (std::size_t i = 0; i < kGroup; ++i) {
     elements[i] = EncodeFloats<From, To, kOverflow>(floats, values[i]);
   }
@@ -323,7 +323,7 @@ template <class From, std::same_as<std::uint32_t> To, Overflow kOverflow,
           class D>
 HWY_INLINE void StoreFloats(D floats, const Group<D>& values, std::byte* dst) {
   const hn::RebindToUnsigned<D> wide;
-  Group<decltype(wide)> elements;
+  Group<hn::RebindToUnsigned<D>> elements;
   auto large = hn::Zero(wide);
   for (std::size_t i = 0; i < kGroup; ++i) {
     elements[i] = hn::BitCast(wide, TruncateFloats(floats, values[i]));

@@ -11,7 +11,6 @@
 #define TENSORD_CORE_CAST_VECTOR_BODY_INL_H_
 #endif
 
-#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -73,8 +72,23 @@ HWY_INLINE hn::Vec<hn::Rebind<T, D>> LoadLanes(D /*lanes*/,
 // comes together to whole vectors.
 inline constexpr std::size_t kGroup = 4;
 
+// Not std::array: what is not declared here is compiled without the target's
+// instructions, constructors included.
 template <class D>
-using Group = std::array<hn::Vec<D>, kGroup>;
+struct Group {
+  using Vector = hn::Vec<D>;
+  Vector vectors[kGroup];
+
+  HWY_INLINE Group() {}
+  HWY_INLINE Vector& operator[](std::size_t i) { return vectors[i]; }
+  HWY_INLINE const Vector& operator[](std::size_t i) const {
+    return vectors[i];
+  }
+  HWY_INLINE Vector* begin() { return vectors; }
+  HWY_INLINE Vector* end() { return vectors + kGroup; }
+  HWY_INLINE const Vector* begin() const { return vectors; }
+  HWY_INLINE const Vector* end() const { return vectors + kGroup; }
+};
 
 // Stores the lowest bytes of lanes of 32 bits.
 template <class T, class D>
