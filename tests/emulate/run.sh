@@ -167,6 +167,17 @@ CONFIG
   rm -rf "$cd" "$root"
 }
 
+# Reads what the emulated machine's screen shows, on a terminal of Bochs's own whose name is in its output $1; it stops
+# for good where nobody does.
+read_screen() {
+  local screen
+  for _ in {1..60}; do
+    screen=$(grep -aoE '/dev/pts/[0-9]+' "$1" | head -1) && break
+    sleep 1
+  done
+  stty -F "$screen" raw && cat "$screen" >/dev/null
+}
+
 run_in_bochs() {
   local bochs=$kBuild/$target.bochs root=$kBuild/bochs libraries
   libraries=$root/usr/lib/x86_64-linux-gnu
@@ -198,6 +209,7 @@ CONFIG
   # It wants a terminal.
   timeout --signal=KILL "$kLimit" script -qec "sh '$bochs.sh'" /dev/null </dev/null >"$bochs.out" 2>&1 &
   emulator=$!
+  read_screen "$bochs.out" &
   # So that it does not outlive this script.
   trap 'kill "$emulator" 2>/dev/null || true' EXIT
   trap 'exit 1' HUP INT TERM
