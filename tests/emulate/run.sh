@@ -93,18 +93,18 @@ write_test_script() {
 }
 
 # Downloads packages of Debian and unpacks them in a folder, if that is not there yet. Nothing is installed, and apt's
-# lists of packages are not this machine's.
+# lists of packages are not this machine's; the archive is the one that this machine has its packages from.
 # $1: the folder; $2: the architecture; $3: the release; $4: `download` for the packages alone, or `install` for all that
 # they depend on as well; others: their names.
 unpack_packages() {
-  local folder=$kBuild/$1 architecture=$2 release=$3 command=$4 apt=$kBuild/$1.apt options package
+  local folder=$kBuild/$1 architecture=$2 release=$3 command=$4 apt=$kBuild/$1.apt archive options package
   shift 4
   if [[ -d $folder ]]; then return; fi
   say "downloading ${folder##*/}"
   rm -rf "$apt" "$folder.new"
   mkdir -p "$apt/state/lists/partial" "$apt/archives/partial" "$folder.new"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" \
-    >"$apt/sources.list"
+  archive=$(apt-get indextargets --format '$(SITE) $(CODENAME)' | awk '$2 == "bookworm" { print $1; exit }')
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $release main" >"$apt/sources.list"
   options=(-q -y --no-install-recommends -o APT::Architecture="$architecture" -o APT::Architectures="$architecture"
     -o Dir::State="$apt/state" -o Dir::State::status=/dev/null -o Dir::Cache="$apt" -o Dir::Etc::SourceParts=/dev/null
     -o Dir::Etc::SourceList="$apt/sources.list" -o APT::Sandbox::User=root)
