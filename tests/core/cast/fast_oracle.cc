@@ -12,6 +12,16 @@
 
 #include "core/dtype.h"
 
+// Compiles a function, and what it calls, for processors with wider vectors
+// too. Sanitizers are not ready when the loader chooses.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define TENSORD_WIDE_CLONES \
+  __attribute__((target_clones("avx2", "default"), flatten))
+#else
+#define TENSORD_WIDE_CLONES
+#endif
+
 namespace tensord::testing {
 namespace {
 
@@ -201,22 +211,22 @@ struct ToInteger {
 template <class Code, int kExponentBits, int kMantissaBits, bool kHasInfinity>
 struct ToSmallFloat {
   static constexpr int kBias = (1 << (kExponentBits - 1)) - 1;
-  static constexpr std::uint64_t kSign = std::uint64_t{1}
+  static constexpr std::uint32_t kSign = std::uint32_t{1}
                                          << (sizeof(Code) * 8 - 1);
-  static constexpr std::uint64_t kLargest =
-      kSign - 1 - (kHasInfinity ? std::uint64_t{1} << kMantissaBits : 1);
-  static constexpr std::uint64_t kNaN =
+  static constexpr std::uint32_t kLargest =
+      kSign - 1 - (kHasInfinity ? std::uint32_t{1} << kMantissaBits : 1);
+  static constexpr std::uint32_t kNaN =
       sizeof(Code) == 1
           ? 0x7f
-          : kLargest + 1 + (std::uint64_t{1} << (kMantissaBits - 1));
+          : kLargest + 1 + (std::uint32_t{1} << (kMantissaBits - 1));
 
-  static std::uint64_t SignOf(float value) {
+  static std::uint32_t SignOf(float value) {
     return std::bit_cast<std::uint32_t>(value) >> 31 ? kSign : 0;
   }
 
   // The code of the magnitude, as if exponents had no upper limit; some code
   // that is too large for what is.
-  static std::uint64_t Round(float value) {
+  static std::uint32_t Round(float value) {
     constexpr std::uint64_t kExponentOfOne = 1023;
     constexpr auto kLowest =
         std::bit_cast<double>((kExponentOfOne + 1 - kBias) << 52);
@@ -230,19 +240,21 @@ struct ToSmallFloat {
     const double sum = std::bit_cast<double>(shifter) + magnitude;
     // In units of the destination's last place.
     const std::uint64_t units = std::bit_cast<std::uint64_t>(sum) - shifter;
-    return ((exponent - (kExponentOfOne + 1 - kBias)) << kMantissaBits) + units;
+    const std::uint64_t exponents = exponent - (kExponentOfOne + 1 - kBias);
+    return static_cast<std::uint32_t>((exponents << kMantissaBits) + units);
   }
 
-  static Verdict<Code> Judge(float value) {
+  // `code` is the number's, rounded.
+  static Verdict<Code> Judge(float value, std::uint32_t code) {
+    constexpr std::uint32_t kMost = sizeof(Code) == 1 ? kLargest : kLargest + 1;
     const bool nan = value != value;
-    const std::uint64_t sign = SignOf(value);
-    const std::uint64_t code = Round(value);
-    constexpr std::uint64_t kMost = sizeof(Code) == 1 ? kLargest : kLargest + 1;
-    const std::uint64_t torch = nan ? kNaN : std::min(code, kLargest + 1);
-    const std::uint64_t saturate = nan ? kNaN : std::min(code, kMost);
+    const std::uint32_t sign = SignOf(value);
+    const std::uint32_t torch = nan ? kNaN : std::min(code, kLargest + 1);
+    const std::uint32_t saturate = nan ? kNaN : std::min(code, kMost);
     const bool special = kHasInfinity ? std::isinf(value) | nan : nan;
+    const bool fits = special | (code <= kLargest);
     return {static_cast<Code>(sign | torch), static_cast<Code>(sign | saturate),
-            special || code <= kLargest};
+            fits};
   }
 };
 
@@ -253,23 +265,35 @@ using ToE5M2 = ToSmallFloat<std::uint8_t, 5, 2, true>;
 
 // ---- Blocks -----------------------------------------------------------------
 
-// `values` are one or more arrays of what a verdict depends on.
+// `values` are one or more arrays of what a verdict depends on. One loop for
+// each result: compilers vectorise none that stores elements of unlike sizes.
 template <class Rule, class... Values>
 void JudgeAll(std::size_t count, std::byte* __restrict torch,
               std::byte* __restrict saturate, std::uint8_t* __restrict misfits,
               const Values*... values) {
   for (std::size_t i = 0; i < count; ++i) {
-    const auto verdict = Rule::Judge(values[i]...);
-    StoreAt(verdict.torch, torch, i);
-    StoreAt(verdict.saturate, saturate, i);
-    misfits[i] = verdict.fits ? 0 : 1;
+    StoreAt(Rule::Judge(values[i]...).torch, torch, i);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    StoreAt(Rule::Judge(values[i]...).saturate, saturate, i);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    misfits[i] = Rule::Judge(values[i]...).fits ? 0 : 1;
   }
 }
 
+// First the codes, whose loop has other lanes than what is made of them.
 template <class Rule>
-void RoundAll(const float* values, std::size_t count, std::byte* results) {
+void RoundAll(const float* values, std::size_t count, std::uint32_t* codes) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = Rule::Round(values[i]);
+}
+
+template <class Rule>
+void NarrowAll(const float* values, std::size_t count, std::uint32_t* codes,
+               std::byte* __restrict results) {
+  RoundAll<Rule>(values, count, codes);
   for (std::size_t i = 0; i < count; ++i) {
-    StoreAt(Rule::Judge(values[i]).torch, results, i);
+    StoreAt(Rule::Judge(values[i], codes[i]).torch, results, i);
   }
 }
 
@@ -362,7 +386,7 @@ void FastOracle::TakeFloats(const std::byte* elements) {
   TruncateReal();
 }
 
-void FastOracle::TruncateReal() {
+TENSORD_WIDE_CLONES void FastOracle::TruncateReal() {
   truncated32_.resize(count_);
   truncated64_.resize(count_);
   wrapped_.resize(count_);
@@ -377,6 +401,7 @@ void FastOracle::TruncateReal() {
 // would make them quiet.
 void FastOracle::RoundToFloats() {
   floats_.resize(count_);
+  codes_.resize(count_);
   float* const floats = floats_.data();
   if (from_ == DType::kFloat32) {
     std::memcpy(floats, elements_, count_ * sizeof(float));
@@ -398,7 +423,8 @@ void FastOracle::RoundToFloats() {
   }
 }
 
-void FastOracle::Take(const std::byte* elements, std::size_t count) {
+TENSORD_WIDE_CLONES void FastOracle::Take(const std::byte* elements,
+                                          std::size_t count) {
   elements_ = elements;
   count_ = count;
   unsigned_.resize(kind_ == Kind::kUnsigned ? count : 0);
@@ -441,16 +467,21 @@ void FastOracle::Take(const std::byte* elements, std::size_t count) {
   RoundToFloats();
 }
 
-void FastOracle::Expect(DType to, std::byte* torch, std::byte* saturate,
-                        std::uint8_t* misfits) const {
+TENSORD_WIDE_CLONES void FastOracle::Expect(DType to, std::byte* torch,
+                                            std::byte* saturate,
+                                            std::uint8_t* misfits) {
   if (!MayMisfit(from_, to)) {
     ExpectFitting(to, torch);
     std::memcpy(saturate, torch, count_ * ItemSize(to));
     std::fill_n(misfits, count_, std::uint8_t{0});
   } else if (to == DType::kFloat8E4M3FN) {
-    JudgeAll<ToE4M3>(count_, torch, saturate, misfits, floats_.data());
+    RoundAll<ToE4M3>(floats_.data(), count_, codes_.data());
+    JudgeAll<ToE4M3>(count_, torch, saturate, misfits, floats_.data(),
+                     codes_.data());
   } else if (to == DType::kFloat8E5M2) {
-    JudgeAll<ToE5M2>(count_, torch, saturate, misfits, floats_.data());
+    RoundAll<ToE5M2>(floats_.data(), count_, codes_.data());
+    JudgeAll<ToE5M2>(count_, torch, saturate, misfits, floats_.data(),
+                     codes_.data());
   } else {
     WithInteger(to, [&]<class To>(To) {
       const auto judge = [&](const auto* values, const auto* wrapping) {
@@ -472,14 +503,15 @@ void FastOracle::Expect(DType to, std::byte* torch, std::byte* saturate,
   }
 }
 
-void FastOracle::ExpectFitting(DType to, std::byte* results) const {
+TENSORD_WIDE_CLONES void FastOracle::ExpectFitting(DType to,
+                                                   std::byte* results) {
   const double* const imag = imag_.empty() ? nullptr : imag_.data();
   if (to == from_ && to != DType::kBool) {
     std::memcpy(results, elements_, count_ * ItemSize(to));
   } else if (to == DType::kFloat16) {
-    RoundAll<ToFloat16>(floats_.data(), count_, results);
+    NarrowAll<ToFloat16>(floats_.data(), count_, codes_.data(), results);
   } else if (to == DType::kBFloat16) {
-    RoundAll<ToBFloat16>(floats_.data(), count_, results);
+    NarrowAll<ToBFloat16>(floats_.data(), count_, codes_.data(), results);
   } else if (to == DType::kBool) {
     Visit([&](const auto* values) {
       for (std::size_t i = 0; i < count_; ++i) {

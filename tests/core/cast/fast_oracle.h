@@ -32,7 +32,7 @@ class FastOracle {
   // The results of the elements, packed, under Overflow::kTorch and kSaturate;
   // and 1 for those that Overflow::kError reports, 0 for others.
   void Expect(DType to, std::byte* torch, std::byte* saturate,
-              std::uint8_t* misfits) const;
+              std::uint8_t* misfits);
 
   // Whether kSaturate differs from kTorch, or anything is reported.
   static bool MayMisfit(DType from, DType to);
@@ -44,7 +44,7 @@ class FastOracle {
   void TruncateReal();
   void RoundToFloats();
   // REQUIRES: !MayMisfit(from_, to).
-  void ExpectFitting(DType to, std::byte* results) const;
+  void ExpectFitting(DType to, std::byte* results);
 
   const DType from_;
   const Kind kind_;
@@ -62,6 +62,8 @@ class FastOracle {
   std::vector<std::uint64_t> wrapped_;
   // The integers, or the real parts, rounded.
   std::vector<float> floats_;
+  // Those, rounded once more, while one destination is expected.
+  std::vector<std::uint32_t> codes_;
   // By code, of the sources of 8 and 16 bits that are floats.
   std::vector<double> decoded_;
 };
