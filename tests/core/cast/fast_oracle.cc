@@ -12,6 +12,16 @@
 
 #include "core/dtype.h"
 
+// Compiles a function, and what it calls, for processors with wider vectors
+// too. Sanitizers are not ready when the loader chooses.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define TENSORD_WIDE_CLONES \
+  __attribute__((target_clones("avx2", "default"), flatten))
+#else
+#define TENSORD_WIDE_CLONES
+#endif
+
 namespace tensord::testing {
 namespace {
 
@@ -155,19 +165,17 @@ Via Convert(double value) {
   return static_cast<Via>(Holds<Via>(value) ? value : kMin<Via>);
 }
 
+// Through which integer PyTorch takes doubles to those of up to 32 bits.
 template <class To>
-To Wrapped(double value) {
-  if constexpr (std::same_as<To, std::uint64_t>) {
-    // 2^63 less, and that much more, above 2^63.
-    const double excess = value >= 0x1p63 ? value - 0x1p63 : value;
-    const auto low = static_cast<std::uint64_t>(Convert<std::int64_t>(excess));
-    return value >= 0x1p63 ? low + (std::uint64_t{1} << 63) : low;
-  } else if constexpr (std::is_signed_v<To> ? sizeof(To) <= 4
-                                            : sizeof(To) == 2) {
-    return static_cast<To>(Convert<std::int32_t>(value));
-  } else {
-    return static_cast<To>(Convert<std::int64_t>(value));
-  }
+constexpr bool kThroughInt32 = std::is_signed_v<To> ? sizeof(To) <= 4
+                                                    : sizeof(To) == 2;
+
+// 2^63 less, and that much more, above 2^63.
+std::uint64_t ConvertToUInt64(double value) {
+  const bool upper = value >= 0x1p63;
+  const double excess = upper ? value - 0x1p63 : value;
+  const auto low = static_cast<std::uint64_t>(Convert<std::int64_t>(excess));
+  return upper ? low + (std::uint64_t{1} << 63) : low;
 }
 
 template <class To, std::integral Value>
@@ -175,28 +183,26 @@ To Wrapped(Value value) {
   return static_cast<To>(static_cast<std::uint64_t>(value));
 }
 
-template <class To, class Value>
-To Clamped(Value value) {
-  using Limits = std::numeric_limits<To>;
-  const To outside = value > Value{0}   ? Limits::max()
-                     : value < Value{0} ? Limits::min()
-                                        : To{0};
-  return Holds<To>(value) ? Wrapped<To>(value) : outside;
-}
+// The verdict on one element.
+template <class To>
+struct Verdict {
+  To torch;
+  To saturate;
+  bool fits;
+};
 
 template <class To>
 struct ToInteger {
-  template <class Value>
-  static To Torch(Value value) {
-    return Wrapped<To>(value);
-  }
-  template <class Value>
-  static To Saturate(Value value) {
-    return Clamped<To>(value);
-  }
-  template <class Value>
-  static bool Fits(Value value) {
-    return Holds<To>(value);
+  // `wrapping` has the bits that the result under kTorch is the lowest of.
+  template <class Value, class Wrapping>
+  static Verdict<To> Judge(Value value, Wrapping wrapping) {
+    using Limits = std::numeric_limits<To>;
+    const To outside = value > Value{0}   ? Limits::max()
+                       : value < Value{0} ? Limits::min()
+                                          : To{0};
+    const To torch = Wrapped<To>(wrapping);
+    const bool fits = Holds<To>(value);
+    return {torch, fits ? torch : outside, fits};
   }
 };
 
@@ -205,22 +211,22 @@ struct ToInteger {
 template <class Code, int kExponentBits, int kMantissaBits, bool kHasInfinity>
 struct ToSmallFloat {
   static constexpr int kBias = (1 << (kExponentBits - 1)) - 1;
-  static constexpr std::uint64_t kSign = std::uint64_t{1}
+  static constexpr std::uint32_t kSign = std::uint32_t{1}
                                          << (sizeof(Code) * 8 - 1);
-  static constexpr std::uint64_t kLargest =
-      kSign - 1 - (kHasInfinity ? std::uint64_t{1} << kMantissaBits : 1);
-  static constexpr std::uint64_t kNaN =
+  static constexpr std::uint32_t kLargest =
+      kSign - 1 - (kHasInfinity ? std::uint32_t{1} << kMantissaBits : 1);
+  static constexpr std::uint32_t kNaN =
       sizeof(Code) == 1
           ? 0x7f
-          : kLargest + 1 + (std::uint64_t{1} << (kMantissaBits - 1));
+          : kLargest + 1 + (std::uint32_t{1} << (kMantissaBits - 1));
 
-  static std::uint64_t SignOf(float value) {
+  static std::uint32_t SignOf(float value) {
     return std::bit_cast<std::uint32_t>(value) >> 31 ? kSign : 0;
   }
 
   // The code of the magnitude, as if exponents had no upper limit; some code
   // that is too large for what is.
-  static std::uint64_t Round(float value) {
+  static std::uint32_t Round(float value) {
     constexpr std::uint64_t kExponentOfOne = 1023;
     constexpr auto kLowest =
         std::bit_cast<double>((kExponentOfOne + 1 - kBias) << 52);
@@ -234,22 +240,21 @@ struct ToSmallFloat {
     const double sum = std::bit_cast<double>(shifter) + magnitude;
     // In units of the destination's last place.
     const std::uint64_t units = std::bit_cast<std::uint64_t>(sum) - shifter;
-    return ((exponent - (kExponentOfOne + 1 - kBias)) << kMantissaBits) + units;
+    const std::uint64_t exponents = exponent - (kExponentOfOne + 1 - kBias);
+    return static_cast<std::uint32_t>((exponents << kMantissaBits) + units);
   }
 
-  static Code Make(float value, std::uint64_t most) {
-    const std::uint64_t code = std::min(Round(value), most);
-    return static_cast<Code>(SignOf(value) | (value != value ? kNaN : code));
-  }
-
-  static Code Torch(float value) { return Make(value, kLargest + 1); }
-  static Code Saturate(float value) {
-    return Make(value, sizeof(Code) == 1 ? kLargest : kLargest + 1);
-  }
-  static bool Fits(float value) {
-    const bool special =
-        kHasInfinity ? std::isinf(value) | (value != value) : value != value;
-    return special | (Round(value) <= kLargest);
+  // `code` is the number's, rounded.
+  static Verdict<Code> Judge(float value, std::uint32_t code) {
+    constexpr std::uint32_t kMost = sizeof(Code) == 1 ? kLargest : kLargest + 1;
+    const bool nan = value != value;
+    const std::uint32_t sign = SignOf(value);
+    const std::uint32_t torch = nan ? kNaN : std::min(code, kLargest + 1);
+    const std::uint32_t saturate = nan ? kNaN : std::min(code, kMost);
+    const bool special = kHasInfinity ? std::isinf(value) | nan : nan;
+    const bool fits = special | (code <= kLargest);
+    return {static_cast<Code>(sign | torch), static_cast<Code>(sign | saturate),
+            fits};
   }
 };
 
@@ -260,62 +265,58 @@ using ToE5M2 = ToSmallFloat<std::uint8_t, 5, 2, true>;
 
 // ---- Blocks -----------------------------------------------------------------
 
-template <class Rule, class Value>
-void ApplyTorch(const Value* values, std::size_t count, std::byte* results) {
+// `values` are one or more arrays of what a verdict depends on. One loop for
+// each result: compilers vectorise none that stores elements of unlike sizes.
+template <class Rule, class... Values>
+void JudgeAll(std::size_t count, std::byte* __restrict torch,
+              std::byte* __restrict saturate, std::uint8_t* __restrict misfits,
+              const Values*... values) {
   for (std::size_t i = 0; i < count; ++i) {
-    StoreAt(Rule::Torch(values[i]), results, i);
+    StoreAt(Rule::Judge(values[i]...).torch, torch, i);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    StoreAt(Rule::Judge(values[i]...).saturate, saturate, i);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    misfits[i] = Rule::Judge(values[i]...).fits ? 0 : 1;
   }
 }
 
-template <class Rule, class Value>
-void ApplySaturate(const Value* values, std::size_t count, std::byte* results) {
+// First the codes, whose loop has other lanes than what is made of them.
+template <class Rule>
+void RoundAll(const float* values, std::size_t count, std::uint32_t* codes) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = Rule::Round(values[i]);
+}
+
+template <class Rule>
+void NarrowAll(const float* values, std::size_t count, std::uint32_t* codes,
+               std::byte* __restrict results) {
+  RoundAll<Rule>(values, count, codes);
   for (std::size_t i = 0; i < count; ++i) {
-    StoreAt(Rule::Saturate(values[i]), results, i);
+    StoreAt(Rule::Judge(values[i], codes[i]).torch, results, i);
   }
 }
 
-template <class Rule, class Value>
-void ApplyMisfits(const Value* values, std::size_t count,
-                  std::uint8_t* misfits) {
-  for (std::size_t i = 0; i < count; ++i) {
-    misfits[i] = Rule::Fits(values[i]) ? 0 : 1;
-  }
-}
-
-// Calls `apply` with the rule of an integer or of a small float.
+// Calls `apply` with an integer of the dtype.
 template <class Apply>
-void WithIntegerRule(DType to, Apply apply) {
+void WithInteger(DType to, Apply apply) {
   switch (to) {
     case DType::kUInt8:
-      return apply(ToInteger<std::uint8_t>());
+      return apply(std::uint8_t());
     case DType::kUInt16:
-      return apply(ToInteger<std::uint16_t>());
+      return apply(std::uint16_t());
     case DType::kUInt32:
-      return apply(ToInteger<std::uint32_t>());
+      return apply(std::uint32_t());
     case DType::kUInt64:
-      return apply(ToInteger<std::uint64_t>());
+      return apply(std::uint64_t());
     case DType::kInt8:
-      return apply(ToInteger<std::int8_t>());
+      return apply(std::int8_t());
     case DType::kInt16:
-      return apply(ToInteger<std::int16_t>());
+      return apply(std::int16_t());
     case DType::kInt32:
-      return apply(ToInteger<std::int32_t>());
+      return apply(std::int32_t());
     default:
-      return apply(ToInteger<std::int64_t>());
-  }
-}
-
-template <class Apply>
-void WithSmallFloatRule(DType to, Apply apply) {
-  switch (to) {
-    case DType::kFloat16:
-      return apply(ToFloat16());
-    case DType::kBFloat16:
-      return apply(ToBFloat16());
-    case DType::kFloat8E4M3FN:
-      return apply(ToE4M3());
-    default:
-      return apply(ToE5M2());
+      return apply(std::int64_t());
   }
 }
 
@@ -382,12 +383,25 @@ void FastOracle::TakeFloats(const std::byte* elements) {
       real_[i] = decoded_[code];
     }
   }
+  TruncateReal();
+}
+
+TENSORD_WIDE_CLONES void FastOracle::TruncateReal() {
+  truncated32_.resize(count_);
+  truncated64_.resize(count_);
+  wrapped_.resize(count_);
+  for (std::size_t i = 0; i < count_; ++i) {
+    truncated32_[i] = Convert<std::int32_t>(real_[i]);
+    truncated64_[i] = Convert<std::int64_t>(real_[i]);
+    wrapped_[i] = ConvertToUInt64(real_[i]);
+  }
 }
 
 // The bits of NaN stay as they are where the source has them: a conversion
 // would make them quiet.
 void FastOracle::RoundToFloats() {
   floats_.resize(count_);
+  codes_.resize(count_);
   float* const floats = floats_.data();
   if (from_ == DType::kFloat32) {
     std::memcpy(floats, elements_, count_ * sizeof(float));
@@ -409,7 +423,8 @@ void FastOracle::RoundToFloats() {
   }
 }
 
-void FastOracle::Take(const std::byte* elements, std::size_t count) {
+TENSORD_WIDE_CLONES void FastOracle::Take(const std::byte* elements,
+                                          std::size_t count) {
   elements_ = elements;
   count_ = count;
   unsigned_.resize(kind_ == Kind::kUnsigned ? count : 0);
@@ -452,20 +467,51 @@ void FastOracle::Take(const std::byte* elements, std::size_t count) {
   RoundToFloats();
 }
 
-void FastOracle::ExpectTorch(DType to, std::byte* results) const {
+TENSORD_WIDE_CLONES void FastOracle::Expect(DType to, std::byte* torch,
+                                            std::byte* saturate,
+                                            std::uint8_t* misfits) {
+  if (!MayMisfit(from_, to)) {
+    ExpectFitting(to, torch);
+    std::memcpy(saturate, torch, count_ * ItemSize(to));
+    std::fill_n(misfits, count_, std::uint8_t{0});
+  } else if (to == DType::kFloat8E4M3FN) {
+    RoundAll<ToE4M3>(floats_.data(), count_, codes_.data());
+    JudgeAll<ToE4M3>(count_, torch, saturate, misfits, floats_.data(),
+                     codes_.data());
+  } else if (to == DType::kFloat8E5M2) {
+    RoundAll<ToE5M2>(floats_.data(), count_, codes_.data());
+    JudgeAll<ToE5M2>(count_, torch, saturate, misfits, floats_.data(),
+                     codes_.data());
+  } else {
+    WithInteger(to, [&]<class To>(To) {
+      const auto judge = [&](const auto* values, const auto* wrapping) {
+        JudgeAll<ToInteger<To>>(count_, torch, saturate, misfits, values,
+                                wrapping);
+      };
+      if (kind_ == Kind::kUnsigned) {
+        judge(unsigned_.data(), unsigned_.data());
+      } else if (kind_ == Kind::kSigned) {
+        judge(signed_.data(), signed_.data());
+      } else if (std::same_as<To, std::uint64_t>) {
+        judge(real_.data(), wrapped_.data());
+      } else if (kThroughInt32<To>) {
+        judge(real_.data(), truncated32_.data());
+      } else {
+        judge(real_.data(), truncated64_.data());
+      }
+    });
+  }
+}
+
+TENSORD_WIDE_CLONES void FastOracle::ExpectFitting(DType to,
+                                                   std::byte* results) {
   const double* const imag = imag_.empty() ? nullptr : imag_.data();
   if (to == from_ && to != DType::kBool) {
     std::memcpy(results, elements_, count_ * ItemSize(to));
-  } else if (IsInteger(to)) {
-    WithIntegerRule(to, [&]<class Rule>(Rule) {
-      Visit([&](const auto* values) {
-        ApplyTorch<Rule>(values, count_, results);
-      });
-    });
-  } else if (IsSmallFloat(to)) {
-    WithSmallFloatRule(to, [&]<class Rule>(Rule) {
-      ApplyTorch<Rule>(floats_.data(), count_, results);
-    });
+  } else if (to == DType::kFloat16) {
+    NarrowAll<ToFloat16>(floats_.data(), count_, codes_.data(), results);
+  } else if (to == DType::kBFloat16) {
+    NarrowAll<ToBFloat16>(floats_.data(), count_, codes_.data(), results);
   } else if (to == DType::kBool) {
     Visit([&](const auto* values) {
       for (std::size_t i = 0; i < count_; ++i) {
@@ -486,37 +532,6 @@ void FastOracle::ExpectTorch(DType to, std::byte* results) const {
   } else {
     Visit([&](const auto* values) {
       StoreParts<double>(values, imag, count_, results);
-    });
-  }
-}
-
-void FastOracle::ExpectSaturate(DType to, std::byte* results) const {
-  if (!MayMisfit(from_, to)) return ExpectTorch(to, results);
-  if (IsInteger(to)) {
-    WithIntegerRule(to, [&]<class Rule>(Rule) {
-      Visit([&](const auto* values) {
-        ApplySaturate<Rule>(values, count_, results);
-      });
-    });
-  } else {
-    WithSmallFloatRule(to, [&]<class Rule>(Rule) {
-      ApplySaturate<Rule>(floats_.data(), count_, results);
-    });
-  }
-}
-
-void FastOracle::ExpectMisfits(DType to, std::uint8_t* misfits) const {
-  if (!MayMisfit(from_, to)) {
-    std::fill_n(misfits, count_, std::uint8_t{0});
-  } else if (IsInteger(to)) {
-    WithIntegerRule(to, [&]<class Rule>(Rule) {
-      Visit([&](const auto* values) {
-        ApplyMisfits<Rule>(values, count_, misfits);
-      });
-    });
-  } else {
-    WithSmallFloatRule(to, [&]<class Rule>(Rule) {
-      ApplyMisfits<Rule>(floats_.data(), count_, misfits);
     });
   }
 }

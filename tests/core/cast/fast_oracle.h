@@ -29,11 +29,10 @@ class FastOracle {
   // Takes `count` packed elements, which must outlive their use.
   void Take(const std::byte* elements, std::size_t count);
 
-  // The results of the elements, packed, under Overflow::kTorch and kSaturate.
-  void ExpectTorch(DType to, std::byte* results) const;
-  void ExpectSaturate(DType to, std::byte* results) const;
-  // 1 for those that Overflow::kError reports and 0 for others.
-  void ExpectMisfits(DType to, std::uint8_t* misfits) const;
+  // The results of the elements, packed, under Overflow::kTorch and kSaturate;
+  // and 1 for those that Overflow::kError reports, 0 for others.
+  void Expect(DType to, std::byte* torch, std::byte* saturate,
+              std::uint8_t* misfits);
 
   // Whether kSaturate differs from kTorch, or anything is reported.
   static bool MayMisfit(DType from, DType to);
@@ -42,7 +41,10 @@ class FastOracle {
   template <class Visitor>
   void Visit(Visitor visitor) const;
   void TakeFloats(const std::byte* elements);
+  void TruncateReal();
   void RoundToFloats();
+  // REQUIRES: !MayMisfit(from_, to).
+  void ExpectFitting(DType to, std::byte* results);
 
   const DType from_;
   const Kind kind_;
@@ -53,8 +55,15 @@ class FastOracle {
   std::vector<double> real_;
   // Empty but for complex sources.
   std::vector<double> imag_;
+  // The real parts as integers; the lowest that there is, for what is none.
+  std::vector<std::int32_t> truncated32_;
+  std::vector<std::int64_t> truncated64_;
+  // As PyTorch makes uint64 of them.
+  std::vector<std::uint64_t> wrapped_;
   // The integers, or the real parts, rounded.
   std::vector<float> floats_;
+  // Those, rounded once more, while one destination is expected.
+  std::vector<std::uint32_t> codes_;
   // By code, of the sources of 8 and 16 bits that are floats.
   std::vector<double> decoded_;
 };

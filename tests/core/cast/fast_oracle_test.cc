@@ -30,9 +30,7 @@ TEST_P(FastOracleTest, AgreesWithTheSlowOne) {
     std::vector<std::byte> torch(count * size);
     std::vector<std::byte> saturate(count * size);
     std::vector<std::uint8_t> misfits(count);
-    oracle.ExpectTorch(to, torch.data());
-    oracle.ExpectSaturate(to, saturate.data());
-    oracle.ExpectMisfits(to, misfits.data());
+    oracle.Expect(to, torch.data(), saturate.data(), misfits.data());
     for (std::size_t i = 0; i < count; ++i) {
       const Element element =
           DecodeElement(from, inputs.data() + i * ItemSize(from));

@@ -32,11 +32,12 @@ class TableChecker {
   bool CheckPair(const std::byte* elements, std::size_t count, DType to);
   bool CheckLoop(const CastTable& table, CastLoop loop,
                  const std::byte* elements, std::size_t count, DType to,
-                 const char* policy);
+                 const std::vector<std::byte>& expected, const char* policy);
 
   const DType from_;
   FastOracle oracle_;
-  std::vector<std::byte> expected_;
+  std::vector<std::byte> torch_;
+  std::vector<std::byte> saturate_;
   std::vector<std::byte> actual_;
   std::vector<std::uint8_t> misfits_;
   // Where results start: another byte of a vector register each time.
