@@ -4,14 +4,17 @@
 #include <grpcpp/security/credentials.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "core/memory/freed_memory.h"
 
 namespace tensord::client {
 namespace {
@@ -115,6 +118,17 @@ bool WantsTls(const ClientOptions& options) {
          !options.tls_cert_file.empty() || !options.tls_key_file.empty();
 }
 
+// Changes the process that this library is a guest in: once, and not where the
+// environment says no.
+void SetUpAllocator() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    const char* const wanted = std::getenv("TENSORD_KEEP_FREED_MEMORY");
+    if (wanted != nullptr && std::string_view(wanted) == "0") return;
+    KeepFreedMemory(kClientFreedBytes);
+  });
+}
+
 grpc::ChannelArguments ChannelArgs() {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMaxReceiveMessageBytes);
@@ -172,6 +186,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
     if (!tls.ok()) return tls.status();
     credentials = *std::move(tls);
   }
+  SetUpAllocator();
   return grpc::CreateCustomChannel(*uri, credentials, ChannelArgs());
 }
 
