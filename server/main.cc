@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "core/memory/freed_memory.h"
 #include "server/observe/grpc_log.h"
 #include "server/observe/log_line.h"
 #include "server/options.h"
@@ -55,7 +56,7 @@ void Announce(LogFormat format, const Server& server) {
 
 int Serve(const ProgramOptions& options) {
   HoldStopSignals();
-  KeepFreedMemory();
+  KeepFreedMemory(kServerFreedBytes);
   TakeGrpcLog(options.log_format);
   WarnOfFewFiles(options.log_format);
   absl::StatusOr<std::unique_ptr<Server>> server =

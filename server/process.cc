@@ -1,6 +1,5 @@
 #include "server/process.h"
 
-#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,24 +21,6 @@ constexpr int kExitBySignal = 128;
 void ExitNow(int signal) { _exit(kExitBySignal + signal); }
 
 }  // namespace
-
-// gRPC frees the slices of a message as soon as the message is consumed. As it
-// comes, glibc returns them to the kernel, and the next message gets them back
-// page by page: 2 GiB uploaded in messages of 4 MiB cost some 300,000 page
-// faults, with these settings 5,000. What is kept is bounded by the most that
-// was in flight at a time.
-void KeepFreedMemory() {
-  constexpr int kMebibyte = 1 << 20;
-  // The top of the main heap is given back only above this.
-  mallopt(M_TRIM_THRESHOLD, 512 * kMebibyte);
-  // Heaps of other threads are mapped in pieces of 64 MiB; a padding as large
-  // as a piece keeps them from being unmapped. Padding is address space, not
-  // memory.
-  mallopt(M_TOP_PAD, 64 * kMebibyte);
-  // Messages of up to 4 MiB come from the heaps rather than from mappings of
-  // their own; 32 MiB is the most that glibc takes.
-  mallopt(M_MMAP_THRESHOLD, 32 * kMebibyte);
-}
 
 std::int64_t RaiseOpenFileLimit() {
   rlimit limit{};

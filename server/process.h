@@ -11,10 +11,6 @@ namespace tensord {
 // gRPC 1.51 does not accept connections again after that happened.
 inline constexpr std::int64_t kMinOpenFiles = 4096;
 
-// Makes the allocator keep memory that is freed, for the next to allocate.
-// REQUIRES: nothing else runs yet.
-void KeepFreedMemory();
-
 // Raises the number of files that may be open as far as is allowed; returns it.
 std::int64_t RaiseOpenFileLimit();
 

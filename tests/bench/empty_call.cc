@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "client/cpp/src/channel.h"
+#include "core/memory/freed_memory.h"
 #include "server/grpc_settings.h"
-#include "server/process.h"
 #include "tensord/v1/tensord.grpc.pb.h"
 #include "tests/bench/support.h"
 
@@ -35,7 +35,7 @@ class EmptyService final : public v1::TensorService::CallbackService {
 };
 
 int Serve() {
-  KeepFreedMemory();
+  KeepFreedMemory(kServerFreedBytes);
   EmptyService service;
   grpc::ServerBuilder builder;
   SetLimits({}, /*memory_limit_bytes=*/std::int64_t{1} << 30, builder);

@@ -32,9 +32,9 @@ namespace tensord {
 inline constexpr std::int64_t kMaxUnaryBytes = 64 << 10;
 
 // Most bytes of an array in one message of a stream, unless the server allows
-// less: large enough that the work per message does not show, small enough
-// that a message is still in the cache when it is taken apart.
-inline constexpr std::int64_t kMaxChunkBytes = 1 << 20;
+// less: large enough that the work per message does not show. The server holds
+// two of an upload, one that it takes apart and one that arrives.
+inline constexpr std::int64_t kMaxChunkBytes = 2 << 20;
 
 // One call of the API per method; the methods of Client and RemoteTensor tell
 // what they do. Thread-safe.

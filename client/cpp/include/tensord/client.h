@@ -96,6 +96,12 @@ class Client {
   // UNAVAILABLE, at once, when nobody listens there or TLS fails;
   // DEADLINE_EXCEEDED when no server answers. A connection that breaks later is
   // made again with the next call.
+  //
+  // The first call in a process sets glibc's allocator up (mallopt), for good
+  // and for the whole process, as core/memory/freed_memory.h says: up to 64 MiB
+  // of freed memory stay with each heap, and blocks of up to 32 MiB come from
+  // heaps. Without that every download pays for its memory page by page. Not
+  // where the environment has TENSORD_KEEP_FREED_MEMORY=0.
   static absl::StatusOr<Client> Connect(std::string_view target,
                                         const ClientOptions& options = {});
 
