@@ -73,19 +73,7 @@ bool TableChecker::CheckLoop(const CastTable& table, CastLoop loop,
 
 bool TableChecker::CheckPair(const std::byte* elements, std::size_t count,
                              DType to) {
-<<<<<<< HEAD
-  oracle_.ExpectTorch(to, expected_.data());
-  for (const CastTable* const table : TestedCastTables()) {
-    const CastEntry& entry = table->Find(from_, to);
-    if (!CheckLoop(*table, entry.torch, elements, count, to, "torch")) {
-      return false;
-    }
-  }
-  oracle_.ExpectSaturate(to, expected_.data());
-  oracle_.ExpectMisfits(to, misfits_.data());
-=======
   oracle_.Expect(to, torch_.data(), saturate_.data(), misfits_.data());
->>>>>>> exact
   const auto misfits = std::accumulate(
       misfits_.begin(), misfits_.begin() + static_cast<std::ptrdiff_t>(count),
       std::size_t{0});
