@@ -48,7 +48,8 @@ void SetTransportLimits(const ServiceLimits& limits,
            {GRPC_ARG_HTTP2_BDP_PROBE, 0},
            {GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20},
            // What clients send at a time at most. As large as a slice that
-           // gRPC reads into; in frames of 1 MiB a byte costs a third more.
+           // gRPC reads into; in frames of 1 MiB a byte takes half as much of
+           // the processor again (tests/bench/README.md).
            {GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 64 << 10},
            // A second server on the port has to fail, not to share it.
            {GRPC_ARG_ALLOW_REUSEPORT, 0}}) {

@@ -143,8 +143,8 @@ grpc::ChannelArguments ChannelArgs() {
   args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   args.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20);
   // What the server sends at a time at most. As large as a slice that gRPC
-  // reads into: both sides take a message of some MiB apart as it comes, while
-  // it is in the cache. In frames of 1 MiB a byte costs a quarter more.
+  // reads into; in frames of 1 MiB a byte takes a third more of the processor
+  // (tests/bench/README.md).
   args.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 64 << 10);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
