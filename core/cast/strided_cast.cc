@@ -31,7 +31,8 @@ constexpr std::int64_t kTileColumns = 256;
 constexpr std::int64_t kTileBytes = kTileColumns * kLineBytes;
 constexpr std::int64_t kStreamedTileBytes = 4 * kTileBytes;
 
-// Rows that are no longer than this are cast together.
+// Rows that are no longer than this are put together without gaps, and cast as
+// one where nothing lies between them.
 constexpr std::int64_t kMaxPackedBytes = 256;
 
 // Columns that are longer, or closer to each other, are foreseen by processors.
@@ -331,15 +332,19 @@ class StridedCast {
     if (Places()) {
       return TransposeColumns(tile, columns, To(tile.index), tile.row_size);
     }
-    // Rows that are apart are a line further apart than they are long, lest the
-    // elements of a column compete for the same places of a cache.
-    const bool packed =
-        columns == tile.row_size && columns * from_size_ <= kMaxPackedBytes;
-    const std::int64_t pitch =
-        packed ? columns : columns + kLineBytes / from_size_;
-    alignas(64) std::array<std::byte, 2 * kStreamedTileBytes> block;
+    // Long rows are a line further apart than they are long, lest the elements
+    // of a column compete for the same places of a cache: a quarter more at
+    // most.
+    static_assert(kMaxPackedBytes >= 4 * kLineBytes);
+    const bool padded = columns * from_size_ > kMaxPackedBytes;
+    const std::int64_t pitch = columns + (padded ? kLineBytes / from_size_ : 0);
+    alignas(64)
+        std::array<std::byte, kStreamedTileBytes + kStreamedTileBytes / 4>
+            block;
     TransposeColumns(tile, columns, block.data(), pitch);
-    if (packed) return Take(block.data(), tile.index, tile.rows * columns);
+    if (!padded && columns == tile.row_size) {
+      return Take(block.data(), tile.index, tile.rows * columns);
+    }
     for (std::int64_t i = 0; i < tile.rows; ++i) {
       Take(block.data() + i * pitch * from_size_,
            tile.index + i * tile.row_size, columns);

@@ -260,6 +260,26 @@ TEST(CastStridedTest, AgreesWithAWalkOverLongRows) {
   });
 }
 
+// Two columns, of rows that have more: what is transposed at a time has many
+// short rows, which must fit where they are put together.
+TEST(CastStridedTest, TransposesManyRowsOfFewColumnsOfSeveralPlanes) {
+  WithEveryCastTable([&] {
+    std::mt19937_64 random(9);
+    constexpr std::int64_t kRows = 33000;
+    const Layout layout{
+        .shape = {kRows, 5, 2}, .strides = {1, kRows, 5 * kRows}, .offset = 0};
+    for (const auto& [from, to] :
+         {std::pair(DType::kUInt8, DType::kFloat64),
+          std::pair(DType::kFloat32, DType::kFloat16),
+          std::pair(DType::kComplex128, DType::kComplex64)}) {
+      CheckStrided(from, to, Overflow::kTorch, ByteOrder::kLittle, layout,
+                   SomeElements(from, 10 * kRows, random), 0, 10 * kRows);
+      CheckStrided(from, to, Overflow::kTorch, ByteOrder::kLittle, layout,
+                   SomeElements(from, 10 * kRows, random), 7, 40000);
+    }
+  });
+}
+
 TEST(CastStridedTest, EverySplitGivesTheSame) {
   WithEveryCastTable([&] {
     std::mt19937_64 random(8);
