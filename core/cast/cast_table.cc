@@ -30,6 +30,7 @@
 #include "core/cast/byte_tables-inl.h"
 #include "core/cast/complex_vectors-inl.h"
 #include "core/cast/float_vectors-inl.h"
+#include "core/cast/integer_vectors-inl.h"
 #include "core/cast/wide_vectors-inl.h"
 #include "core/cast/layout_loops-inl.h"
 // clang-format on

@@ -24,8 +24,6 @@ namespace HWY_NAMESPACE {
 
 #if TENSORD_HAS_VECTORS
 
-// As integers: GCC 12 may turn the interleaving of doubles with zeros into one
-// that repeats the doubles.
 template <>
 struct VectorBody<double, Complex128, Overflow::kTorch> {
   using Parts = hn::ScalableTag<std::uint64_t>;
@@ -33,8 +31,7 @@ struct VectorBody<double, Complex128, Overflow::kTorch> {
 
   static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
     const Parts parts;
-    hn::StoreInterleaved2(LoadLanes<std::uint64_t>(parts, src), hn::Zero(parts),
-                          parts, TypedPointer<std::uint64_t>(dst));
+    StoreReal<std::uint64_t>(parts, LoadLanes<std::uint64_t>(parts, src), dst);
   }
 };
 

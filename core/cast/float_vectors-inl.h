@@ -304,16 +304,7 @@ HWY_INLINE void StoreFloats(D floats, const Group<D>& values, std::byte* dst) {
   if constexpr (kHidesNaN<From, To, kOverflow>) {
     PutNaNs<To>(floats, values, elements);
   }
-  if constexpr (sizeof(To) == sizeof(float)) {
-    for (std::size_t i = 0; i < kGroup; ++i) {
-      hn::StoreU(elements[i], wide,
-                 TypedPointer<std::uint32_t>(dst) + i * hn::MaxLanes(wide));
-    }
-  } else {
-    using Lowest =
-        std::conditional_t<sizeof(To) == 1, std::uint8_t, std::uint16_t>;
-    StoreLowest<Lowest, !std::same_as<To, BFloat16>>(wide, elements, dst);
-  }
+  StoreGroup<To, !std::same_as<To, BFloat16>>(wide, elements, dst);
 }
 
 #if HWY_TARGET == HWY_AVX2
@@ -415,15 +406,6 @@ concept WidensFromFloats = FloatLanes<From> &&
       std::same_as<To, double>) ||
      (!std::same_as<From, float> && std::same_as<To, Complex64>) ||
      std::same_as<To, Complex128>);
-
-// As integers: GCC 12 may turn the interleaving of doubles with zeros into one
-// that repeats the doubles.
-template <class Bits, class D>
-HWY_INLINE void StoreReal(D parts, hn::Vec<D> values, std::byte* dst) {
-  const hn::Rebind<Bits, D> bits;
-  hn::StoreInterleaved2(hn::BitCast(bits, values), hn::Zero(bits), bits,
-                        TypedPointer<Bits>(dst));
-}
 
 // In one pass, because what is written is many times what is read.
 template <class From, class To, Overflow kOverflow>

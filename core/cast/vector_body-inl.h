@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "core/cast/cast.h"
 #include "core/cast/cast_loops-inl.h"
@@ -144,6 +145,31 @@ HWY_INLINE void StoreLowest(D wide, const Group<D>& lanes, std::byte* dst) {
 }
 
 #endif  // HWY_AVX2
+
+// Stores the lowest bytes of lanes of 32 bits as elements.
+template <class To, bool kNoisy, class D>
+HWY_INLINE void StoreGroup(D lanes, const Group<D>& elements, std::byte* dst) {
+  if constexpr (sizeof(To) == sizeof(std::uint32_t)) {
+    for (std::size_t i = 0; i < kGroup; ++i) {
+      hn::StoreU(elements[i], lanes,
+                 TypedPointer<hn::TFromD<D>>(dst) + i * hn::MaxLanes(lanes));
+    }
+  } else {
+    using Lowest =
+        std::conditional_t<sizeof(To) == 1, std::uint8_t, std::uint16_t>;
+    StoreLowest<Lowest, kNoisy>(lanes, elements, dst);
+  }
+}
+
+// Stores complex numbers whose imaginary parts are 0. As integers: GCC 12 may
+// turn the interleaving of doubles with zeros into one that repeats the
+// doubles.
+template <class Bits, class D>
+HWY_INLINE void StoreReal(D parts, hn::Vec<D> values, std::byte* dst) {
+  const hn::Rebind<Bits, D> bits;
+  hn::StoreInterleaved2(hn::BitCast(bits, values), hn::Zero(bits), bits,
+                        TypedPointer<Bits>(dst));
+}
 
 #endif  // vectors
 

@@ -1,5 +1,5 @@
-// Casts that compilers do not do well on AVX2: between floats and integers of
-// 64 bits, for which it has no instruction, and between integers.
+// Casts that AVX2 has no instruction for: between floats and integers of 64
+// bits, and of floats to whatever goes through those.
 //
 // Included once per target of Highway's.
 #if defined(TENSORD_CORE_CAST_WIDE_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -32,7 +32,6 @@ namespace HWY_NAMESPACE {
 using Wide = hn::ScalableTag<std::uint64_t>;
 using SignedWide = hn::ScalableTag<std::int64_t>;
 using Doubles = hn::ScalableTag<double>;
-using Lanes = hn::ScalableTag<std::uint32_t>;
 using Int32s = hn::ScalableTag<std::int32_t>;
 using WideVector = hn::Vec<Wide>;
 using DoubleVector = hn::Vec<Doubles>;
@@ -245,21 +244,6 @@ HWY_INLINE DoubleVector LoadDoubles(const std::byte* src) {
   }
 }
 
-// Stores the lowest bytes of lanes of 32 bits; others may be set.
-template <class To, class D>
-HWY_INLINE void StoreIntegers(D lanes, const Group<D>& integers,
-                              std::byte* dst) {
-  if constexpr (sizeof(To) == sizeof(std::uint32_t)) {
-    for (std::size_t i = 0; i < kGroup; ++i) {
-      hn::StoreU(integers[i], lanes,
-                 TypedPointer<hn::TFromD<D>>(dst) + i * hn::MaxLanes(lanes));
-    }
-  } else {
-    StoreLowest<std::make_unsigned_t<To>, /*kNoisy=*/true>(lanes, integers,
-                                                           dst);
-  }
-}
-
 HWY_INLINE hn::Vec<Int32s> TruncateToInt32(DoubleVector first,
                                            DoubleVector second) {
   return hn::Vec<Int32s>{_mm256_setr_m128i(_mm256_cvttpd_epi32(first.raw),
@@ -330,7 +314,7 @@ struct VectorBody<From, To, kOverflow> {
 
   static HWY_INLINE void Store(const Group<Int32s>& integers, std::byte* dst) {
     if constexpr (sizeof(To) < sizeof(std::int64_t)) {
-      return StoreIntegers<To>(Int32s(), integers, dst);
+      return StoreGroup<To, /*kNoisy=*/true>(Int32s(), integers, dst);
     }
     const hn::Half<Int32s> half;
     std::int64_t* to = TypedPointer<std::int64_t>(dst);
@@ -377,7 +361,7 @@ struct VectorBody<double, To, kOverflow> {
       integers[i] =
           TruncateToInt32(Load(from), Load(from + sizeof(DoubleVector)));
     }
-    StoreIntegers<To>(Int32s(), integers, dst);
+    StoreGroup<To, /*kNoisy=*/true>(Int32s(), integers, dst);
   }
 
  private:
@@ -387,110 +371,6 @@ struct VectorBody<double, To, kOverflow> {
       return ClampDoubles<To>(values);
     }
     return values;
-  }
-};
-
-// ---- Integers that widen
-// -----------------------------------------------------
-
-template <class From, class To>
-concept WidensIntegers = std::integral<From> && sizeof(From) < sizeof(To) &&
-                         sizeof(To) >= 4 &&
-                         (std::integral<To> ||
-                          (std::same_as<To, double> && SmallInteger<From>));
-
-template <class From, class To>
-requires WidensIntegers<From, To>
-struct VectorBody<From, To, Overflow::kTorch> {
-  using Results = hn::ScalableTag<To>;
-  static constexpr std::size_t kLanes = hn::MaxLanes(Results());
-  static constexpr std::size_t kElements = kGroup * kLanes;
-
-  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
-    for (std::size_t i = 0; i < kGroup; ++i) {
-      Store(LoadLanes<From>(Results(), src + i * kLanes * sizeof(From)),
-            dst + i * kLanes * sizeof(To));
-    }
-  }
-
- private:
-  using Middle = hn::Rebind<std::int32_t, Results>;
-
-  static HWY_INLINE void Store(hn::Vec<hn::Rebind<From, Results>> narrow,
-                               std::byte* dst) {
-    if constexpr (std::integral<To>) {
-      // Extended by the sign of what is widened, whatever the result's.
-      using Result =
-          std::conditional_t<std::is_signed_v<From>, std::make_signed_t<To>,
-                             std::make_unsigned_t<To>>;
-      const hn::Rebind<Result, Results> results;
-      if constexpr (sizeof(To) == 8 && sizeof(From) < 4) {
-        const hn::Rebind<std::conditional_t<std::is_signed_v<From>,
-                                            std::int32_t, std::uint32_t>,
-                         Results>
-            middle;
-        hn::StoreU(hn::PromoteTo(results, hn::PromoteTo(middle, narrow)),
-                   results, TypedPointer<Result>(dst));
-      } else {
-        hn::StoreU(hn::PromoteTo(results, narrow), results,
-                   TypedPointer<Result>(dst));
-      }
-    } else {
-      hn::StoreU(hn::PromoteTo(Results(), hn::PromoteTo(Middle(), narrow)),
-                 Results(), TypedPointer<To>(dst));
-    }
-  }
-};
-
-// ---- Wide integers that saturate --------------------------------------------
-
-// IntegerToNearestInteger of cast_rules.h, of a vector of From.
-template <class From, class To, class D>
-HWY_INLINE hn::Vec<D> ClampIntegers(D lanes, hn::Vec<D> values) {
-  using Limits = cast_rules::IntegerLimits<To, From>;
-  if constexpr (Limits::kBoundedBelow) {
-    values = hn::Max(
-        values, hn::Set(lanes, static_cast<From>(cast_rules::kLowest<To>)));
-  }
-  if constexpr (Limits::kBoundedAbove) {
-    values = hn::Min(
-        values, hn::Set(lanes, static_cast<From>(cast_rules::kHighest<To>)));
-  }
-  return values;
-}
-
-template <class From, class To>
-concept Shrinks = std::integral<From> && std::integral<To> &&
-                      sizeof(From) >= 4 &&
-                  sizeof(To) <= 4 && sizeof(From) > sizeof(To);
-
-template <class From, class To>
-requires Shrinks<From, To>
-struct VectorBody<From, To, Overflow::kSaturate> {
-  static constexpr std::size_t kLanes = hn::MaxLanes(Lanes());
-  static constexpr std::size_t kElements = kGroup * kLanes;
-
-  static HWY_INLINE void Cast(const std::byte* src, std::byte* dst) {
-    Group<Lanes> integers;
-    for (std::size_t i = 0; i < kGroup; ++i) {
-      integers[i] = Clamp(src + i * kLanes * sizeof(From));
-    }
-    StoreIntegers<To>(Lanes(), integers, dst);
-  }
-
- private:
-  static HWY_INLINE hn::Vec<Lanes> Clamp(const std::byte* src) {
-    const hn::ScalableTag<From> lanes;
-    const From* const from = TypedPointer<From>(src);
-    const auto first = ClampIntegers<From, To>(lanes, hn::LoadU(lanes, from));
-    if constexpr (sizeof(From) == 4) {
-      return hn::BitCast(Lanes(), first);
-    } else {
-      const auto second = ClampIntegers<From, To>(
-          lanes, hn::LoadU(lanes, from + hn::MaxLanes(lanes)));
-      return hn::ConcatEven(Lanes(), hn::BitCast(Lanes(), second),
-                            hn::BitCast(Lanes(), first));
-    }
   }
 };
 

@@ -1,6 +1,7 @@
 #include "core/cast/cast.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -146,9 +147,17 @@ TEST(SwapBytesTest, ReversesEveryUnit) {
 
 // ---- CastStrided ------------------------------------------------------------
 
-// A layout within `storage` elements: dimensions in any order, with gaps,
-// repeated (stride 0) or backwards.
-Layout RandomLayout(std::int64_t* storage, std::mt19937_64& random) {
+// From 1 to `longest`, short ones as often as long ones.
+std::int64_t RandomSize(std::int64_t longest, std::mt19937_64& random) {
+  const double exponent = std::uniform_real_distribution<double>(
+      0, std::log2(static_cast<double>(longest + 1)))(random);
+  return static_cast<std::int64_t>(std::exp2(exponent));
+}
+
+// A layout of `most` elements at most within `storage`: dimensions no longer
+// than `longest` in any order, with gaps, repeated (stride 0) or backwards.
+Layout RandomLayout(std::int64_t longest, std::int64_t most,
+                    std::int64_t* storage, std::mt19937_64& random) {
   const std::size_t rank = random() % 6;
   Layout layout;
   layout.shape.resize(rank);
@@ -159,7 +168,8 @@ Layout RandomLayout(std::int64_t* storage, std::mt19937_64& random) {
   std::int64_t stride = 1;
   std::int64_t highest = 0;
   for (std::size_t i = rank; i-- > 0;) {
-    const std::int64_t size = 1 + static_cast<std::int64_t>(random() % 9);
+    const std::int64_t size = RandomSize(std::min(longest, most), random);
+    most /= size;
     const std::int64_t step = random() % 4 == 0 ? 2 : 1;
     layout.shape[order[i]] = size;
     layout.strides[order[i]] = stride * step;
@@ -206,28 +216,42 @@ void CheckStrided(DType from, DType to, Overflow overflow, ByteOrder order,
   ExpectSameFailures(failures, expected.failures());
 }
 
+// Casts parts of layouts.
+void CheckRandomLayouts(int rounds, std::int64_t longest, std::int64_t most,
+                        std::mt19937_64& random) {
+  for (int round = 0; round < rounds; ++round) {
+    std::int64_t storage = 0;
+    const Layout layout = RandomLayout(longest, most, &storage, random);
+    const std::int64_t total = ElementCount(layout.shape);
+    const auto up_to = [&](std::int64_t highest) {
+      return std::uniform_int_distribution<std::int64_t>(0, highest)(random);
+    };
+    const DType from = AllDTypes()[random() % kDTypeCount];
+    const DType to = AllDTypes()[random() % kDTypeCount];
+    const std::int64_t begin = round % 2 == 0 ? 0 : up_to(total - 1);
+    const std::int64_t count =
+        round % 3 == 0 ? total - begin : up_to(total - begin);
+    CheckStrided(from, to, kPolicies[random() % 3],
+                 random() % 2 == 0 ? ByteOrder::kLittle : ByteOrder::kBig,
+                 layout,
+                 SomeElements(from, static_cast<std::size_t>(storage), random),
+                 begin, count);
+  }
+}
+
 TEST(CastStridedTest, AgreesWithAWalkOverTheElements) {
-  WithEveryCastTable([&] {
+  WithEveryCastTable([] {
     std::mt19937_64 random(6);
-    for (int round = 0; round < 600; ++round) {
-      const DType from = AllDTypes()[random() % kDTypeCount];
-      const DType to = AllDTypes()[random() % kDTypeCount];
-      std::int64_t storage = 0;
-      const Layout layout = RandomLayout(&storage, random);
-      const std::int64_t total = ElementCount(layout.shape);
-      if (total > 3000) continue;
-      const std::int64_t begin =
-          static_cast<std::int64_t>(random()) % total * (round % 2);
-      const std::int64_t first = std::max<std::int64_t>(begin, 0);
-      CheckStrided(
-          from, to, kPolicies[random() % 3],
-          random() % 2 == 0 ? ByteOrder::kLittle : ByteOrder::kBig, layout,
-          SomeElements(from, static_cast<std::size_t>(storage), random), first,
-          round % 3 == 0
-              ? total - first
-              : static_cast<std::int64_t>(
-                    random() % static_cast<std::uint64_t>(total - first + 1)));
-    }
+    CheckRandomLayouts(/*rounds=*/500, /*longest=*/9, /*most=*/3000, random);
+  });
+}
+
+// Larger than the blocks that are put together and than the tiles in them.
+TEST(CastStridedTest, AgreesWithAWalkOverTheElementsOfManyBlocks) {
+  WithEveryCastTable([] {
+    std::mt19937_64 random(16);
+    CheckRandomLayouts(/*rounds=*/100, /*longest=*/100000, /*most=*/400000,
+                       random);
   });
 }
 
