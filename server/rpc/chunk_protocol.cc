@@ -2,7 +2,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
-#include "server/wire/crc32c.h"
 
 namespace tensord {
 namespace {
@@ -92,16 +91,19 @@ absl::Status ChunkProtocol::CheckChunk(const ChunkView& chunk) {
         "chunk.data");
   }
   if (absl::Status status = CheckOffset(chunk); !status.ok()) return status;
-  if (chunk.crc32c.has_value() && Crc32c(chunk.data) != *chunk.crc32c) {
-    return InvalidArgument(
-        reason::kChecksumMismatch,
-        absl::StrCat("the checksum of the chunk at ", chunk.offset,
-                     " is not that of its data"),
-        "chunk.crc32c");
-  }
   if (chunk.data_bytes == 0) return CheckRate();
   received_bytes_ += static_cast<std::int64_t>(chunk.data_bytes);
   return absl::OkStatus();
+}
+
+absl::Status ChunkProtocol::ChecksumMismatch(const ChunkView& chunk,
+                                             std::uint32_t crc32c) {
+  return InvalidArgument(
+      reason::kChecksumMismatch,
+      absl::StrCat("the chunk at ", chunk.offset, " has the checksum ",
+                   absl::Hex(*chunk.crc32c, absl::kZeroPad8),
+                   ", its data have ", absl::Hex(crc32c, absl::kZeroPad8)),
+      "chunk.crc32c");
 }
 
 absl::Status ChunkProtocol::CheckFinish() {

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/crc32c.h"
 #include "server/wire/envelope.h"
 
 namespace tensord {
@@ -33,10 +35,18 @@ class ChunkProtocol {
   // total_bytes >= 0.
   void Declare(std::int64_t total_bytes) { total_bytes_ = total_bytes; }
 
-  // The next chunk. INVALID_ARGUMENT: CHUNK_TOO_LARGE, OFFSET_INVALID,
-  // CHECKSUM_MISMATCH; OUT_OF_RANGE: OFFSET_MISMATCH with the metadata
+  // The next chunk, but for its checksum. INVALID_ARGUMENT: CHUNK_TOO_LARGE,
+  // OFFSET_INVALID; OUT_OF_RANGE: OFFSET_MISMATCH with the metadata
   // `committedBytes`, UPLOAD_OVERRUN; RESOURCE_EXHAUSTED: CHUNK_RATE.
   absl::Status CheckChunk(const ChunkView& chunk);
+
+  // Calls take(piece) for the data of a chunk that CheckChunk let pass, until
+  // it returns an error. Each piece is read for the checksum, if the chunk has
+  // one, right before it is taken: then it is in the cache once.
+  // INVALID_ARGUMENT (CHECKSUM_MISMATCH), whatever `take` returned; else its
+  // error.
+  template <class Take>
+  static absl::Status TakeData(const ChunkView& chunk, Take take);
 
   // After the message with `finish`. INVALID_ARGUMENT (UPLOAD_INCOMPLETE).
   absl::Status CheckFinish();
@@ -49,6 +59,8 @@ class ChunkProtocol {
 
  private:
   absl::Status CheckOffset(const ChunkView& chunk) const;
+  static absl::Status ChecksumMismatch(const ChunkView& chunk,
+                                       std::uint32_t crc32c);
   absl::Status CheckRate();
 
   std::int64_t max_chunk_bytes_;
@@ -61,6 +73,19 @@ class ChunkProtocol {
   absl::Time second_start_ = absl::InfinitePast();
   int empty_chunks_ = 0;
 };
+
+template <class Take>
+absl::Status ChunkProtocol::TakeData(const ChunkView& chunk, Take take) {
+  absl::Status status;
+  std::uint32_t crc32c = 0;
+  for (const std::string_view piece : chunk.data) {
+    if (chunk.crc32c.has_value()) crc32c = ExtendCrc32c(crc32c, piece);
+    if (status.ok()) status = take(piece);
+  }
+  return chunk.crc32c.value_or(crc32c) == crc32c
+             ? status
+             : ChecksumMismatch(chunk, crc32c);
+}
 
 }  // namespace tensord
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/types/span.h"
+#include "core/crc32c.h"
 #include "core/error.h"
 #include "core/npy.h"
 #include "server/wire/violations.h"
@@ -51,6 +52,7 @@ absl::Status ConvertSession::Declare(
                                 "declaration.byte_order");
   encoding_ = violations.Take(ParseEncoding(declaration.encoding()),
                               "declaration.encoding");
+  send_checksums_ = declaration.send_checksums();
   if (!violations.empty()) return violations.status();
   protocol_.Declare(declared.total_bytes);
   source_.emplace(std::move(declared), dtype, context_.limits.max_tensor_bytes);
@@ -90,14 +92,16 @@ absl::Status ConvertSession::TakeChunk(const ChunkView& chunk) {
   }
   pending_.clear();
   next_ = 0;
-  for (const std::string_view piece : chunk.data) {
-    absl::Status status =
-        source_->Take(piece, [this](std::string_view elements) {
-          pending_.push_back(elements);
-          return absl::OkStatus();
-        });
-    if (!status.ok()) return ArgumentAtField(std::move(status), "chunk.data");
-  }
+  absl::Status status =
+      ChunkProtocol::TakeData(chunk, [this](std::string_view piece) {
+        return ArgumentAtField(source_->Take(piece,
+                                             [this](std::string_view elements) {
+                                               pending_.push_back(elements);
+                                               return absl::OkStatus();
+                                             }),
+                               "chunk.data");
+      });
+  if (!status.ok()) return status;
   context_.events->ArrayBytesReceived(
       static_cast<std::int64_t>(chunk.data_bytes));
   const bool known = source_->format() != nullptr;
@@ -146,7 +150,14 @@ std::size_t ConvertSession::Fill(std::byte* block, std::size_t room) {
 
 ConvertedChunk ConvertSession::Chunk(std::shared_ptr<std::byte> data,
                                      std::size_t size_bytes) {
-  ConvertedChunk chunk{sent_bytes_, size_bytes, std::move(data)};
+  ConvertedChunk chunk{.offset = sent_bytes_,
+                       .size_bytes = size_bytes,
+                       .crc32c = {},
+                       .data = std::move(data)};
+  if (send_checksums_) {
+    chunk.crc32c = Crc32c(std::string_view(
+        reinterpret_cast<const char*>(chunk.data.get()), size_bytes));
+  }
   sent_bytes_ += static_cast<std::int64_t>(size_bytes);
   context_.events->ArrayBytesSent(static_cast<std::int64_t>(size_bytes));
   return chunk;

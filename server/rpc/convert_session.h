@@ -28,6 +28,7 @@ namespace tensord {
 struct ConvertedChunk {
   std::int64_t offset = 0;
   std::size_t size_bytes = 0;
+  std::optional<std::uint32_t> crc32c;
   std::shared_ptr<std::byte> data;
 };
 
@@ -80,6 +81,7 @@ class ConvertSession {
   Overflow overflow_ = Overflow::kTorch;
   ByteOrder byte_order_ = ByteOrder::kLittle;
   Encoding encoding_ = Encoding::kRaw;
+  bool send_checksums_ = false;
   std::optional<ArraySource> source_;
   // Set once the format is known.
   std::optional<CastStream> stream_;

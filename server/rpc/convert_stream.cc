@@ -25,7 +25,7 @@ grpc::ByteBuffer Serialize(ConvertOutput output) {
   std::vector<grpc::Slice> slices;
   slices.push_back(
       BorrowedSlice(data, chunk.size_bytes, std::move(chunk.data)));
-  return ChunkMessage(chunk.offset, std::move(slices));
+  return ChunkMessage(chunk.offset, chunk.crc32c, std::move(slices));
 }
 
 class ConvertReactor final

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/crc32c.h"
 #include "core/error.h"
 #include "server/rpc/call.h"
 #include "server/rpc/find_tensor.h"
@@ -52,6 +53,10 @@ void CheckNotNegative(std::int64_t value, std::string_view field,
                       absl::StrCat(std::string(field), " is ", value,
                                    "; it can not be negative")),
       field);
+}
+
+std::string_view Bytes(const grpc::Slice& slice) {
+  return {reinterpret_cast<const char*>(slice.begin()), slice.size()};
 }
 
 class DownloadReactor final
@@ -105,6 +110,7 @@ class DownloadReactor final
     if (!range.ok()) return range.status();
     plan_.emplace(*std::move(plan));
     range_ = *range;
+    send_checksums_ = request.send_checksums();
     position_ = range_.begin;
     MakeHeader();
     return absl::OkStatus();
@@ -132,9 +138,11 @@ class DownloadReactor final
             ? BorrowedSlice(stored, size, plan_->source().buffer())
             : Encoded(size);
     if (!slice.ok()) return slice.status();
+    std::optional<std::uint32_t> crc32c;
+    if (send_checksums_) crc32c = Crc32c(Bytes(*slice));
     std::vector<grpc::Slice> data;
     data.push_back(*std::move(slice));
-    message_ = ChunkMessage(position_, std::move(data));
+    message_ = ChunkMessage(position_, crc32c, std::move(data));
     context_.events->ArrayBytesSent(end - position_);
     position_ = end;
     return absl::OkStatus();
@@ -175,6 +183,7 @@ class DownloadReactor final
   // starts.
   Range range_;
   std::int64_t position_ = 0;
+  bool send_checksums_ = false;
   grpc::ByteBuffer message_;
   absl::Duration conversion_time_;
 };

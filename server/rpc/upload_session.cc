@@ -54,12 +54,11 @@ absl::Status UploadSession::TakeChunk(const ChunkView& chunk) {
   if (absl::Status status = protocol_.CheckChunk(chunk); !status.ok()) {
     return status;
   }
-  for (const std::string_view piece : chunk.data) {
-    absl::Status status = receiver_->Write(piece);
-    if (!status.ok()) {
-      return AtRequestField(std::move(status), kOptions, "chunk.data");
-    }
-  }
+  absl::Status status =
+      ChunkProtocol::TakeData(chunk, [this](std::string_view piece) {
+        return AtRequestField(receiver_->Write(piece), kOptions, "chunk.data");
+      });
+  if (!status.ok()) return status;
   context_.events->ArrayBytesReceived(
       static_cast<std::int64_t>(chunk.data_bytes));
   return absl::OkStatus();

@@ -51,10 +51,12 @@ grpc::ByteBuffer SerializeMessage(
 }
 
 grpc::ByteBuffer ChunkMessage(std::int64_t offset,
+                              std::optional<std::uint32_t> crc32c,
                               std::vector<grpc::Slice> data) {
   std::size_t data_bytes = 0;
   for (const grpc::Slice& slice : data) data_bytes += slice.size();
-  data.insert(data.begin(), grpc::Slice(ChunkPrefix(offset, data_bytes)));
+  data.insert(data.begin(),
+              grpc::Slice(ChunkPrefix(offset, crc32c, data_bytes)));
   return grpc::ByteBuffer(data.data(), data.size());
 }
 

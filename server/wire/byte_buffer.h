@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -44,8 +45,10 @@ bool ParseMessage(const grpc::ByteBuffer& bytes,
 grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message);
 
 // A DownloadTensorResponse or ConvertArrayResponse that holds a chunk: `data`
-// are its bytes, of which it shares the memory. REQUIRES: offset >= 0.
+// are its bytes, of which it shares the memory, and `crc32c`, if given, their
+// checksum. REQUIRES: offset >= 0.
 grpc::ByteBuffer ChunkMessage(std::int64_t offset,
+                              std::optional<std::uint32_t> crc32c,
                               std::vector<grpc::Slice> data);
 
 }  // namespace tensord

@@ -170,6 +170,12 @@ void AppendVarint(std::uint64_t value, std::string& out) {
   out.push_back(static_cast<char>(value));
 }
 
+void AppendFixed32(std::uint32_t value, std::string& out) {
+  for (int shift = 0; shift < 32; shift += 8) {
+    out.push_back(static_cast<char>(value >> shift));
+  }
+}
+
 void AppendTag(std::uint32_t number, WireType type, std::string& out) {
   AppendVarint(number << 3 | static_cast<std::uint32_t>(type), out);
 }
@@ -191,11 +197,17 @@ absl::Status ParseEnvelope(absl::Span<const std::string_view> pieces,
   return absl::OkStatus();
 }
 
-std::string ChunkPrefix(std::int64_t offset, std::size_t data_bytes) {
+std::string ChunkPrefix(std::int64_t offset,
+                        std::optional<std::uint32_t> crc32c,
+                        std::size_t data_bytes) {
   std::string fields;
   if (offset != 0) {
     AppendTag(kOffset, WireType::kVarint, fields);
     AppendVarint(static_cast<std::uint64_t>(offset), fields);
+  }
+  if (crc32c.has_value()) {
+    AppendTag(kCrc32c, WireType::kFixed32, fields);
+    AppendFixed32(*crc32c, fields);
   }
   AppendTag(kData, WireType::kLength, fields);
   AppendVarint(data_bytes, fields);

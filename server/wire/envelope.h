@@ -54,9 +54,12 @@ absl::Status ParseEnvelope(absl::Span<const std::string_view> pieces,
                            Envelope& envelope);
 
 // The bytes in front of the data of a DownloadTensorResponse or a
-// ConvertArrayResponse that holds a chunk of `data_bytes` bytes at `offset`;
-// the data follow and end the message. REQUIRES: offset >= 0.
-std::string ChunkPrefix(std::int64_t offset, std::size_t data_bytes);
+// ConvertArrayResponse that holds a chunk of `data_bytes` bytes at `offset`,
+// with the checksum if there is one; the data follow and end the message.
+// REQUIRES: offset >= 0.
+std::string ChunkPrefix(std::int64_t offset,
+                        std::optional<std::uint32_t> crc32c,
+                        std::size_t data_bytes);
 
 }  // namespace tensord
 

@@ -1,6 +1,7 @@
 // tensord's C++ client, as the benchmark of transfers drives it.
 //
-// Arrays of BYTES: connect ADDRESS BYTES; fill DTYPE; verify;
+// Arrays of BYTES: connect ADDRESS BYTES, or connect_checked for the same
+//   with checksums; fill DTYPE; verify;
 //   upload DTYPE STORED_AS; keep SLOT DTYPE STORED_AS; download SLOT DTYPE;
 //   drop SLOT
 // Many tensors, COUNT of them, numbered FIRST, FIRST + STEP and so on:
@@ -260,14 +261,20 @@ int Obey() {
   std::string address;
   std::optional<Arrays> arrays;
   std::optional<Calls> calls;
+  const auto connect = [&](const Arguments& arguments,
+                           const ClientOptions& options) {
+    address = arguments.Word(0);
+    const Client client = Value(Client::Connect(address, options));
+    arrays.emplace(client, static_cast<std::size_t>(arguments.Number(1)));
+    calls.emplace(client);
+    return Answer{};
+  };
   return ServeCommands({
       {"connect",
+       [&](const Arguments& arguments) { return connect(arguments, {}); }},
+      {"connect_checked",
        [&](const Arguments& arguments) {
-         address = arguments.Word(0);
-         const Client client = Value(Client::Connect(address));
-         arrays.emplace(client, static_cast<std::size_t>(arguments.Number(1)));
-         calls.emplace(client);
-         return Answer{};
+         return connect(arguments, {.checksums = true});
        }},
       {"fill",
        [&](const Arguments& arguments) {

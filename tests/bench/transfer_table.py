@@ -150,6 +150,12 @@ class Peers:
         return self._verified(server, self.client(), server.address)
 
     @functools.cached_property
+    def checked(self):
+        server, client = self.ours.server, self.client()
+        client.ask("connect_checked", server.address, ARRAY_BYTES)
+        return Pair(server, client)
+
+    @functools.cached_property
     def logging(self):
         return self.connected(self.tensord(), SMALL_BYTES)
 
@@ -290,6 +296,24 @@ def cast_rows(peers, rounds):
     for slot in ("plain", "cast"):
         ours.ask("drop", slot)
     ours.ask("fill", "float32")
+
+
+def checksum_rows(peers, rounds):
+    pairs = {"with": peers.checked, "without": peers.ours}
+    for pair in pairs.values():
+        pair.ask("keep", "plain", "float32", "float32")
+    words = {"upload": ["upload", "float32", "float32"],
+             "download": ["download", "plain", "float32"]}
+    times = compare({(way, name): functools.partial(pair.seconds, *words[way])
+                     for way in words for name, pair in pairs.items()}, rounds)
+    for way in words:
+        plain = times[way, "without"]
+        yield Row(f"{way} with checksums",
+                  gigabytes(ARRAY_BYTES, times[way, "with"]),
+                  f"without {gigabytes(ARRAY_BYTES, plain)}",
+                  plain / times[way, "with"], Line(0.95))
+    for pair in pairs.values():
+        pair.ask("drop", "plain")
 
 
 def cold_rows(peers, rounds):
@@ -465,8 +489,8 @@ def scale_rows(peers, rounds, stored):
                   Line(1.3, at_most=True))
 
 
-ROWS = {"cast": cast_rows, "cold": cold_rows, "unary": unary_rows,
-        "memory": memory_rows, "crowd": crowd_rows}
+ROWS = {"cast": cast_rows, "checksum": checksum_rows, "cold": cold_rows,
+        "unary": unary_rows, "memory": memory_rows, "crowd": crowd_rows}
 GROUPS = ["upload", "download", *ROWS, "scale"]
 
 

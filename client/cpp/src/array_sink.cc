@@ -35,8 +35,7 @@ absl::Status ArraySink::Take(const grpc::ByteBuffer& message) {
     return MalformedAnswer(is_header ? "a second header"
                                      : "a chunk before the header");
   }
-  return is_header ? TakeHeader(parsed->bytes)
-                   : TakeChunk(parsed->offset, parsed->bytes);
+  return is_header ? TakeHeader(parsed->bytes) : TakeChunk(*parsed);
 }
 
 absl::Status ArraySink::TakeHeader(SliceCursor bytes) {
@@ -62,17 +61,27 @@ absl::Status ArraySink::TakeHeader(SliceCursor bytes) {
   return absl::OkStatus();
 }
 
-absl::Status ArraySink::TakeChunk(std::int64_t offset, SliceCursor data) {
-  if (offset < 0 || static_cast<std::uint64_t>(offset) != received_bytes_) {
-    return MakeError(absl::StatusCode::kDataLoss, reason::kOffsetMismatch,
-                     absl::StrCat("the server sent a chunk at offset ", offset,
-                                  " where ", received_bytes_, " follows"));
+absl::Status ArraySink::TakeChunk(const ArrayMessage& chunk) {
+  if (chunk.offset < 0 ||
+      static_cast<std::uint64_t>(chunk.offset) != received_bytes_) {
+    return MakeError(
+        absl::StatusCode::kDataLoss, reason::kOffsetMismatch,
+        absl::StrCat("the server sent a chunk at offset ", chunk.offset,
+                     " where ", received_bytes_, " follows"));
   }
+  SliceCursor data = chunk.bytes;
   const std::uint64_t size_bytes = data.remaining();
   if (size_bytes > expected_.size_bytes - received_bytes_) {
     return WrongSize(received_bytes_ + size_bytes, expected_.size_bytes);
   }
-  data.CopyTo(destination_ + received_bytes_, size_bytes);
+  std::byte* const to = destination_ + received_bytes_;
+  if (!chunk.crc32c.has_value()) {
+    data.CopyTo(to, size_bytes);
+  } else if (data.CopyWithCrc32c(to, size_bytes) != *chunk.crc32c) {
+    return MakeError(absl::StatusCode::kDataLoss, reason::kChecksumMismatch,
+                     absl::StrCat("the chunk at offset ", chunk.offset,
+                                  " is not what the server sent"));
+  }
   received_bytes_ += size_bytes;
   return absl::OkStatus();
 }

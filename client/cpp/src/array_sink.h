@@ -27,7 +27,8 @@ class ArraySink final : public MessageSink {
 
   // INTERNAL (MESSAGE_MALFORMED): messages out of order, no protobuf; ABORTED
   // (ETAG_MISMATCH): another array than expected; DATA_LOSS (OFFSET_MISMATCH,
-  // SIZE_MISMATCH): gaps, or more than announced.
+  // SIZE_MISMATCH, CHECKSUM_MISMATCH): gaps, more than announced, or other
+  // bytes than were sent.
   absl::Status Take(const grpc::ByteBuffer& message) override;
 
   // OK if everything came, else DATA_LOSS (SIZE_MISMATCH).
@@ -35,7 +36,7 @@ class ArraySink final : public MessageSink {
 
  private:
   absl::Status TakeHeader(SliceCursor bytes);
-  absl::Status TakeChunk(std::int64_t offset, SliceCursor data);
+  absl::Status TakeChunk(const ArrayMessage& chunk);
 
   const ArrayLayout expected_;
   std::byte* const destination_;

@@ -1,9 +1,12 @@
 #include "client/cpp/src/array_source.h"
 
 #include <algorithm>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "client/cpp/src/envelope.h"
+#include "core/crc32c.h"
 
 namespace tensord::client {
 namespace {
@@ -17,10 +20,11 @@ std::int64_t UsableChunkBytes(const SendPlan& plan, std::int64_t chunk_bytes) {
 }  // namespace
 
 ArraySource::ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
-                         std::int64_t chunk_bytes)
+                         std::int64_t chunk_bytes, bool checksums)
     : declaration_(declaration),
       plan_(std::move(plan)),
-      chunk_bytes_(UsableChunkBytes(plan_, chunk_bytes)) {}
+      chunk_bytes_(UsableChunkBytes(plan_, chunk_bytes)),
+      checksums_(checksums) {}
 
 grpc::ByteBuffer ArraySource::Next(bool* last) {
   if (!declared_) {
@@ -33,7 +37,13 @@ grpc::ByteBuffer ArraySource::Next(bool* last) {
   sent_bytes_ += size_bytes;
   *last = sent_bytes_ == plan_.total_bytes;
   if (size_bytes == 0) return FinishMessage();
-  return ChunkMessage(offset, NextData(size_bytes), *last);
+  const grpc::Slice data = NextData(size_bytes);
+  std::optional<std::uint32_t> crc32c;
+  if (checksums_) {
+    crc32c = Crc32c(std::string_view(
+        reinterpret_cast<const char*>(data.begin()), data.size()));
+  }
+  return ChunkMessage(offset, crc32c, data, *last);
 }
 
 grpc::Slice ArraySource::NextData(std::int64_t size_bytes) {

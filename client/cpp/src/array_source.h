@@ -23,9 +23,10 @@ namespace tensord::client {
 // afterwards may the caller touch or free the array.
 class ArraySource final : public MessageSource {
  public:
-  // `declaration` is the first message. REQUIRES: chunk_bytes > 0.
+  // `declaration` is the first message. With `checksums` chunks have theirs.
+  // REQUIRES: chunk_bytes > 0.
   ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
-              std::int64_t chunk_bytes);
+              std::int64_t chunk_bytes, bool checksums);
 
   grpc::ByteBuffer Next(bool* last) override;
 
@@ -45,6 +46,7 @@ class ArraySource final : public MessageSource {
   const SendPlan plan_;
   // Whole elements, where they are gathered.
   const std::int64_t chunk_bytes_;
+  const bool checksums_;
   bool declared_ = false;
   std::int64_t sent_bytes_ = 0;
   std::vector<std::unique_ptr<Staging>> staging_;

@@ -84,15 +84,17 @@ absl::StatusOr<TensorInfo> ToInfo(const absl::StatusOr<v1::Tensor>& tensor) {
 }  // namespace
 
 ClientImpl::ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
-                       absl::Duration timeout)
-    : stub_(channel), raw_stub_(channel), timeout_(timeout) {}
+                       const ClientOptions& options)
+    : stub_(channel),
+      raw_stub_(channel),
+      timeout_(options.timeout),
+      checksums_(options.checksums) {}
 
 absl::StatusOr<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
     std::string_view target, const ClientOptions& options) {
   const auto channel = client::OpenChannel(target, options);
   if (!channel.ok()) return channel.status();
-  const std::shared_ptr<ClientImpl> impl(
-      new ClientImpl(*channel, options.timeout));
+  const std::shared_ptr<ClientImpl> impl(new ClientImpl(*channel, options));
   if (absl::Status status = impl->Greet(); !status.ok()) return status;
   return impl;
 }
@@ -180,7 +182,7 @@ absl::StatusOr<TensorInfo> ClientImpl::Upload(v1::UploadDeclaration declaration,
   v1::UploadTensorRequest first;
   *first.mutable_declaration() = std::move(declaration);
   client::ArraySource source(client::SerializeMessage(first), std::move(plan),
-                             chunk_bytes_);
+                             chunk_bytes_, checksums_);
   TensorSink sink;
   if (absl::Status status = Stream(kUploadMethod, source, sink); !status.ok()) {
     return status;
@@ -205,8 +207,9 @@ absl::Status ClientImpl::Convert(const ArrayView& array, DType dtype,
   *declaration->mutable_array() = Declare(*plan);
   declaration->set_dtype(client::ToProto(dtype));
   declaration->set_overflow(client::ToProto(overflow));
+  declaration->set_send_checksums(checksums_);
   client::ArraySource source(client::SerializeMessage(first), *std::move(plan),
-                             chunk_bytes_);
+                             chunk_bytes_, checksums_);
   client::ArraySink sink(*std::move(expected),
                          static_cast<std::byte*>(destination));
   if (absl::Status status = Stream(kConvertMethod, source, sink);
@@ -230,6 +233,7 @@ absl::Status ClientImpl::Read(const std::string& id, const ReadOptions& options,
   v1::DownloadTensorRequest request;
   request.set_name(client::ToName(id));
   *request.mutable_options() = client::ToProto(options);
+  request.set_send_checksums(checksums_);
   client::SingleMessage source(client::SerializeMessage(request));
   client::ArraySink sink(expected, destination);
   if (absl::Status status = Stream(kDownloadMethod, source, sink);

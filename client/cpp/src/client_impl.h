@@ -74,7 +74,7 @@ class ClientImpl {
                                                            Response*);
 
   ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
-             absl::Duration timeout);
+             const ClientOptions& options);
 
   // Learns the server's limits.
   absl::Status Greet();
@@ -99,6 +99,7 @@ class ClientImpl {
   v1::TensorService::Stub stub_;
   grpc::GenericStub raw_stub_;
   const absl::Duration timeout_;
+  const bool checksums_;
   // Set by Greet.
   std::int64_t max_unary_bytes_ = 0;
   std::int64_t chunk_bytes_ = 0;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "client/cpp/src/status.h"
+#include "core/crc32c.h"
 
 namespace tensord::client {
 namespace {
@@ -27,6 +28,7 @@ constexpr std::uint32_t kRequestFinish = 3;
 constexpr std::uint32_t kResponseHeader = 1;
 constexpr std::uint32_t kResponseChunk = 2;
 constexpr std::uint32_t kChunkOffset = 1;
+constexpr std::uint32_t kChunkCrc32c = 2;
 constexpr std::uint32_t kChunkData = 3;
 
 constexpr std::size_t kMaxVarintBytes = 10;
@@ -40,6 +42,11 @@ class FieldWriter {
       value >>= 7;
     }
     Byte(static_cast<std::uint8_t>(value));
+  }
+  void Fixed32(std::uint32_t value) {
+    for (int shift = 0; shift < 32; shift += 8) {
+      Byte(static_cast<std::uint8_t>(value >> shift));
+    }
   }
   void Byte(std::uint8_t value) { bytes_[size_++] = value; }
   std::size_t size() const { return size_; }
@@ -131,9 +138,12 @@ bool ParseChunk(const SliceCursor& chunk, ArrayMessage* message) {
   bool has_data = false;
   message->kind = ArrayMessage::Kind::kChunk;
   message->bytes = SliceCursor();
+  message->crc32c.reset();
   return ForEachField(chunk, [&](const Field& field) {
     if (field.number == kChunkOffset && field.type == kVarint) {
       message->offset = static_cast<std::int64_t>(field.value);
+    } else if (field.number == kChunkCrc32c && field.type == kFixed32) {
+      message->crc32c = static_cast<std::uint32_t>(field.value);
     } else if (field.number == kChunkData && field.type == kLengthDelimited) {
       if (has_data) return false;
       has_data = true;
@@ -145,12 +155,17 @@ bool ParseChunk(const SliceCursor& chunk, ArrayMessage* message) {
 
 }  // namespace
 
-grpc::ByteBuffer ChunkMessage(std::int64_t offset, const grpc::Slice& data,
-                              bool finish) {
+grpc::ByteBuffer ChunkMessage(std::int64_t offset,
+                              std::optional<std::uint32_t> crc32c,
+                              const grpc::Slice& data, bool finish) {
   FieldWriter chunk;
   if (offset != 0) {
     chunk.Byte(Tag(kChunkOffset, kVarint));
     chunk.Varint(static_cast<std::uint64_t>(offset));
+  }
+  if (crc32c.has_value()) {
+    chunk.Byte(Tag(kChunkCrc32c, kFixed32));
+    chunk.Fixed32(*crc32c);
   }
   chunk.Byte(Tag(kChunkData, kLengthDelimited));
   chunk.Varint(data.size());
@@ -231,6 +246,18 @@ void SliceCursor::CopyTo(std::byte* destination, std::uint64_t size_bytes) {
     std::memcpy(destination, piece, size);
     destination += size;
   });
+}
+
+std::uint32_t SliceCursor::CopyWithCrc32c(std::byte* destination,
+                                          std::uint64_t size_bytes) {
+  std::uint32_t crc32c = 0;
+  Advance(size_bytes, [&](const std::uint8_t* piece, std::uint64_t size) {
+    crc32c = ExtendCrc32c(
+        crc32c, std::string_view(reinterpret_cast<const char*>(piece), size));
+    std::memcpy(destination, piece, size);
+    destination += size;
+  });
+  return crc32c;
 }
 
 std::string SliceCursor::TakeString() {

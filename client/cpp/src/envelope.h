@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,11 @@
 namespace tensord::client {
 
 // An UploadTensorRequest or ConvertArrayRequest (their numbers are the same)
-// with a chunk, and with `finish` on the last.
-grpc::ByteBuffer ChunkMessage(std::int64_t offset, const grpc::Slice& data,
-                              bool finish);
+// with a chunk, with its checksum if there is one, and with `finish` on the
+// last.
+grpc::ByteBuffer ChunkMessage(std::int64_t offset,
+                              std::optional<std::uint32_t> crc32c,
+                              const grpc::Slice& data, bool finish);
 
 // The same without a chunk, to end an array of no bytes.
 grpc::ByteBuffer FinishMessage();
@@ -51,6 +54,9 @@ class SliceCursor {
   // remain; so for CopyTo.
   SliceCursor Take(std::uint64_t size_bytes);
   void CopyTo(std::byte* destination, std::uint64_t size_bytes);
+  // The same; returns the checksum of the bytes.
+  std::uint32_t CopyWithCrc32c(std::byte* destination,
+                               std::uint64_t size_bytes);
   // Takes everything that remains.
   std::string TakeString();
 
@@ -71,6 +77,8 @@ struct ArrayMessage {
   Kind kind = Kind::kChunk;
   // Of a chunk; may be anything, negative values included.
   std::int64_t offset = 0;
+  // Of a chunk; absent if the server sent none.
+  std::optional<std::uint32_t> crc32c;
   // The serialized header, or the chunk's data.
   SliceCursor bytes;
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "core/error.h"
@@ -69,6 +70,24 @@ TEST_F(ArraySinkTest, PutsChunksInTheirPlaces) {
   }
   EXPECT_TRUE(sink_.CheckComplete().ok());
   EXPECT_EQ(Written(kSize), all);
+}
+
+TEST_F(ArraySinkTest, ChecksSums) {
+  ASSERT_TRUE(sink_.Take(Header()).ok());
+  v1::DownloadTensorResponse response;
+  response.mutable_chunk()->set_data("123456789");
+  response.mutable_chunk()->set_crc32c(0xe3069283);
+  const std::string message = response.SerializeAsString();
+  const std::array<grpc::Slice, 2> halves = {
+      grpc::Slice(message.substr(0, message.size() - 4)),
+      grpc::Slice(message.substr(message.size() - 4))};
+  EXPECT_TRUE(sink_.Take(grpc::ByteBuffer(halves.data(), 2)).ok());
+  EXPECT_EQ(Written(9), "123456789");
+  response.mutable_chunk()->set_offset(9);
+  response.mutable_chunk()->set_crc32c(0);
+  const absl::Status status = sink_.Take(SerializeMessage(response));
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(GetErrorReason(status), reason::kChecksumMismatch);
 }
 
 TEST_F(ArraySinkTest, RefusesGapsAndOverlaps) {

@@ -140,6 +140,21 @@ TEST_F(ClientTest, SizesAroundTheLimitOfOneMessageArriveIntact) {
   }
 }
 
+TEST_F(ClientTest, ArraysArriveIntactWithChecksums) {
+  Random random(15);
+  Restart(Options(), {.timeout = absl::Seconds(10), .checksums = true});
+  for (const Lie lie : kAllLies) {
+    const TestArray array =
+        MakeArray(random, DType::kFloat32, {700, 3, 901}, lie);
+    RoundTrip(array);
+    Bytes result(ConvertLayout(array.view, DType::kInt8).size_bytes);
+    const absl::Status status =
+        client().Convert(array.view, DType::kInt8, Overflow::kTorch,
+                         result.data(), result.size());
+    EXPECT_TRUE(status.ok()) << status;
+  }
+}
+
 TEST_F(ClientTest, CastsWhileCreatingAndReading) {
   Random random(6);
   for (const std::int64_t elements : {std::int64_t{100}, kUnaryBytes}) {

@@ -63,6 +63,8 @@ void ExpectSame(const v1::DownloadTensorResponse& response,
   } else {
     EXPECT_EQ(message.kind, ArrayMessage::Kind::kChunk);
     EXPECT_EQ(message.offset, response.chunk().offset());
+    EXPECT_EQ(message.crc32c.has_value(), response.chunk().has_crc32c());
+    EXPECT_EQ(message.crc32c.value_or(0), response.chunk().crc32c());
     EXPECT_EQ(bytes.TakeString(), response.chunk().data());
   }
 }
@@ -88,9 +90,15 @@ TEST(EnvelopeTest, WritesChunksAsProtobufWould) {
         static_cast<std::int64_t>(random() >> Between(random, 1, 63));
     const bool finish = Between(random, 0, 1) == 1;
     const std::string data = RandomText(random, 5000);
+    std::optional<std::uint32_t> crc32c;
+    if (Between(random, 0, 1) == 1) {
+      crc32c = static_cast<std::uint32_t>(random());
+    }
     v1::UploadTensorRequest request;
     ASSERT_TRUE(request.ParseFromString(
-        Join(ChunkMessage(offset, grpc::Slice(data), finish))));
+        Join(ChunkMessage(offset, crc32c, grpc::Slice(data), finish))));
+    EXPECT_EQ(request.chunk().has_crc32c(), crc32c.has_value());
+    EXPECT_EQ(request.chunk().crc32c(), crc32c.value_or(0));
     EXPECT_EQ(request.chunk().offset(), offset);
     EXPECT_EQ(request.chunk().data(), data);
     EXPECT_EQ(request.finish(), finish);
@@ -103,7 +111,7 @@ TEST(EnvelopeTest, WritesChunksAsProtobufWould) {
 TEST(EnvelopeTest, BorrowsTheData) {
   const grpc::Slice data(std::string(1000, 'x'));
   std::vector<grpc::Slice> slices;
-  ASSERT_TRUE(ChunkMessage(0, data, true).Dump(&slices).ok());
+  ASSERT_TRUE(ChunkMessage(0, {}, data, true).Dump(&slices).ok());
   ASSERT_EQ(slices.size(), 2u);
   EXPECT_EQ(slices[1].begin(), data.begin());
 }

@@ -54,6 +54,13 @@ def test_every_maker_takes_a_name(c, make):
         assert c["made/here"].tolist() == [0, 1, 2]
 
 
+def test_checksums_change_nothing_that_is_seen(server):
+    array = np.arange(1 << 19, dtype=np.float32)
+    with tensord.connect(server.target, checksums=True) as client:
+        tensor = client.from_numpy(array)
+        np.testing.assert_array_equal(tensor.numpy(), array)
+
+
 def test_listing_walks_all_pages(c):
     names = [f"list/{i:03}" for i in range(230)]
     for name in names:

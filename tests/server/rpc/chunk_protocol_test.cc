@@ -98,19 +98,41 @@ TEST_F(ChunkProtocolTest, BoundsChunks) {
   EXPECT_TRUE(protocol_.CheckChunk(Chunk(0, data.substr(1))).ok());
 }
 
-TEST_F(ChunkProtocolTest, ChecksSums) {
-  Declare(100);
+TEST(TakeDataTest, ChecksSums) {
+  std::string taken;
+  const auto take = [&](std::string_view piece) {
+    taken.append(piece);
+    return absl::OkStatus();
+  };
   ChunkView chunk = Chunk(0, "123456789");
+  chunk.data = {"1234", "", "56789"};
+  EXPECT_TRUE(ChunkProtocol::TakeData(chunk, take).ok());
   chunk.crc32c = 0xe3069283;
-  EXPECT_TRUE(protocol_.CheckChunk(chunk).ok());
-  chunk.offset = 9;
+  EXPECT_TRUE(ChunkProtocol::TakeData(chunk, take).ok());
+  EXPECT_EQ(taken, "123456789123456789");
   chunk.crc32c = 0;
-  EXPECT_EQ(GetErrorReason(protocol_.CheckChunk(chunk)),
+  EXPECT_EQ(GetErrorReason(ChunkProtocol::TakeData(chunk, take)),
             reason::kChecksumMismatch);
   // A sum of 0 that is right is not taken for an absent one.
   ChunkView empty = Chunk(9, "");
   empty.crc32c = 1;
-  EXPECT_EQ(GetErrorReason(protocol_.CheckChunk(empty)),
+  EXPECT_EQ(GetErrorReason(ChunkProtocol::TakeData(empty, take)),
+            reason::kChecksumMismatch);
+}
+
+TEST(TakeDataTest, BlamesTheWayForWhatDamagedDataMayCause) {
+  int pieces = 0;
+  const auto refuse = [&](std::string_view) {
+    ++pieces;
+    return absl::UnimplementedError("");
+  };
+  ChunkView chunk = Chunk(0, "123456789");
+  chunk.data = {"1234", "56789"};
+  chunk.crc32c = 0xe3069283;
+  EXPECT_TRUE(absl::IsUnimplemented(ChunkProtocol::TakeData(chunk, refuse)));
+  EXPECT_EQ(pieces, 1);
+  chunk.crc32c = 1;
+  EXPECT_EQ(GetErrorReason(ChunkProtocol::TakeData(chunk, refuse)),
             reason::kChecksumMismatch);
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/crc32c.h"
 #include "core/npy.h"
 #include "tests/server/rpc/service_fixture.h"
 
@@ -33,7 +34,10 @@ class DownloadStreamTest : public ServiceFixture {
         continue;
       }
       EXPECT_EQ(response.chunk().offset(), next);
-      EXPECT_FALSE(response.chunk().has_crc32c());
+      EXPECT_EQ(response.chunk().has_crc32c(), request.send_checksums());
+      if (response.chunk().has_crc32c()) {
+        EXPECT_EQ(response.chunk().crc32c(), Crc32c(response.chunk().data()));
+      }
       download.chunks.push_back(response.chunk().data().size());
       download.data += response.chunk().data();
       next += static_cast<std::int64_t>(download.chunks.back());
@@ -77,6 +81,20 @@ TEST_F(DownloadStreamTest, CutsLargeTensorsIntoChunks) {
   EXPECT_EQ(wide.data.size(), 2 * data.size());
   EXPECT_GT(wide.chunks.size(), 1U);
   for (const std::size_t size : wide.chunks) EXPECT_LE(size, 4U << 20);
+}
+
+TEST_F(DownloadStreamTest, SendsChecksumsOnRequest) {
+  const std::string data((3 << 20) + 4, 'x');
+  const auto count = static_cast<std::int64_t>(data.size());
+  ASSERT_EQ(Outcome(Create("big", v1::DTYPE_UINT8, {count}, data)), "OK");
+  for (const v1::Dtype dtype : {v1::DTYPE_UINT8, v1::DTYPE_INT16}) {
+    v1::DownloadTensorRequest request = Request("tensors/big");
+    request.set_send_checksums(true);
+    request.mutable_options()->set_dtype(dtype);
+    const Download download = Get(request);
+    ASSERT_EQ(Outcome(download.status), "OK");
+    EXPECT_FALSE(download.chunks.empty());
+  }
 }
 
 TEST_F(DownloadStreamTest, SendsAnyRange) {

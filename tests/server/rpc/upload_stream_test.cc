@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "server/wire/crc32c.h"
+#include "core/crc32c.h"
 #include "tests/server/rpc/service_fixture.h"
 
 namespace tensord {
@@ -269,7 +269,7 @@ TEST_F(UploadStreamTest, UploadsOfManyClientsDoNotMix) {
           requests.push_back(
               Chunk(i, data.substr(static_cast<std::size_t>(i), kStep)));
           v1::Chunk& chunk = *requests.back().mutable_chunk();
-          chunk.set_crc32c(Crc32c(std::vector<std::string_view>{chunk.data()}));
+          chunk.set_crc32c(Crc32c(chunk.data()));
         }
         requests.push_back(Finish());
         EXPECT_EQ(Outcome(Upload(requests)), "OK");

@@ -27,7 +27,7 @@ TEST(ByteBufferTest, BorrowsMemoryUntilTheLastSliceGoes) {
     std::vector<grpc::Slice> data;
     data.push_back(BorrowedSlice(address, owner->size(), owner));
     owner.reset();
-    const grpc::ByteBuffer message = ChunkMessage(7, std::move(data));
+    const grpc::ByteBuffer message = ChunkMessage(7, {}, std::move(data));
     data.clear();
     EXPECT_FALSE(alive.expired());
     MessagePieces pieces;
@@ -47,7 +47,10 @@ TEST(ByteBufferTest, ChunkMessagesAreWhatProtobufWrites) {
       std::vector<grpc::Slice> data;
       data.emplace_back(std::string(size - size / 3, 'd'));
       data.emplace_back(std::string(size / 3, 'd'));
-      EXPECT_EQ(Join(ChunkMessage(offset, std::move(data))),
+      EXPECT_EQ(Join(ChunkMessage(offset, {}, data)),
+                expected.SerializeAsString());
+      expected.mutable_chunk()->set_crc32c(0x87654321);
+      EXPECT_EQ(Join(ChunkMessage(offset, 0x87654321, std::move(data))),
                 expected.SerializeAsString());
     }
   }
