@@ -143,12 +143,16 @@ HWY_INLINE void LookUpRow(ByteVector indices, ByteVector& found) {
   if constexpr (Rows::Differs(kRowOfTable)) {
     const hn::RebindToSigned<Bytes> numbers;
     // Saturating: an index that has its highest bit set keeps it.
-    const auto rest = hn::SaturatedSub(hn::BitCast(numbers, indices),
-                                       hn::Set(numbers, kRow * Rows::kRowSize));
+    auto rest = hn::BitCast(
+        Bytes(), hn::SaturatedSub(hn::BitCast(numbers, indices),
+                                  hn::Set(numbers, kRow * Rows::kRowSize)));
+#if !HWY_ARCH_X86
+    // x86 goes by the lowest four bits, others give 0 for 16 and more.
+    rest = hn::And(rest, hn::Set(Bytes(), 0x8f));
+#endif
     const auto row = hn::LoadDup128(
         Bytes(), Rows::kDifferences.data() + kRowOfTable * Rows::kRowSize);
-    found = hn::Xor(found,
-                    hn::TableLookupBytesOr0(row, hn::BitCast(Bytes(), rest)));
+    found = hn::Xor(found, hn::TableLookupBytesOr0(row, rest));
   }
 }
 
