@@ -139,6 +139,11 @@ inline constexpr std::string_view kChecksumMismatch = "CHECKSUM_MISMATCH";
 inline constexpr std::string_view kOffsetInvalid = "OFFSET_INVALID";
 inline constexpr std::string_view kOffsetMismatch = "OFFSET_MISMATCH";
 inline constexpr std::string_view kReadPastEnd = "READ_PAST_END";
+// Repeated requests
+inline constexpr std::string_view kRequestIdInvalid = "REQUEST_ID_INVALID";
+inline constexpr std::string_view kRequestIdReused = "REQUEST_ID_REUSED";
+inline constexpr std::string_view kRequestInProgress = "REQUEST_IN_PROGRESS";
+inline constexpr std::string_view kUploadNotFound = "UPLOAD_NOT_FOUND";
 // The server
 inline constexpr std::string_view kDraining = "DRAINING";
 inline constexpr std::string_view kInternal = "INTERNAL";

@@ -44,6 +44,10 @@ ABSL_FLAG(tensord::MemorySizeFlag, memory_limit, {tensord::kDefaultMemoryLimit},
           "whichever is less.");
 ABSL_FLAG(tensord::MemorySizeFlag, max_tensor_bytes, {},
           "Largest array, written as in --memory_limit.");
+ABSL_FLAG(int, upload_resume_seconds, 10,
+          "How long an upload whose connection was lost waits for its client "
+          "to go on, unless something else needs its memory; 0 for not at "
+          "all.");
 ABSL_FLAG(std::string, tls_cert, "",
           "PEM file with the certificate chain of the server. TCP addresses "
           "speak TLS then; Unix sockets never do, the permissions of the file "
@@ -63,7 +67,7 @@ ABSL_FLAG(int, drain_seconds, 20,
 namespace tensord {
 namespace {
 
-constexpr int kMaxDrainSeconds = 3600;
+constexpr int kMaxSeconds = 3600;
 
 struct FlagSpec {
   const char* name;
@@ -80,6 +84,7 @@ constexpr std::array kFlags = {
              "fixed port"},
     FlagSpec{"memory_limit", "SIZE", nullptr},
     FlagSpec{"max_tensor_bytes", "SIZE", "as --memory_limit"},
+    FlagSpec{"upload_resume_seconds", "SECONDS", nullptr},
     FlagSpec{"tls_cert", "FILE", "no TLS"},
     FlagSpec{"tls_key", "FILE", "none"},
     FlagSpec{"tls_client_ca", "FILE", "clients need no certificate"},
@@ -266,17 +271,24 @@ void SetSizes(ServerOptions& server) {
                                                 : server.memory_limit_bytes;
 }
 
+absl::StatusOr<absl::Duration> ToDuration(std::string_view flag, int seconds) {
+  if (seconds >= 0 && seconds <= kMaxSeconds) return absl::Seconds(seconds);
+  return BadOption(
+      flag, absl::StrCat(seconds, " is not between 0 and ", kMaxSeconds));
+}
+
 absl::StatusOr<ProgramOptions> OptionsFromFlags() {
   ProgramOptions options;
   options.log_format = absl::GetFlag(FLAGS_log_format).format;
-  const int drain_seconds = absl::GetFlag(FLAGS_drain_seconds);
-  if (drain_seconds < 0 || drain_seconds > kMaxDrainSeconds) {
-    return BadOption("--drain_seconds",
-                     absl::StrCat(drain_seconds, " is not between 0 and ",
-                                  kMaxDrainSeconds));
-  }
-  options.drain = absl::Seconds(drain_seconds);
+  const auto drain =
+      ToDuration("--drain_seconds", absl::GetFlag(FLAGS_drain_seconds));
+  if (!drain.ok()) return drain.status();
+  options.drain = *drain;
   ServerOptions& server = options.server;
+  const auto window = ToDuration("--upload_resume_seconds",
+                                 absl::GetFlag(FLAGS_upload_resume_seconds));
+  if (!window.ok()) return window.status();
+  server.upload_resume_window = *window;
   server.listen = absl::GetFlag(FLAGS_listen).addresses;
   server.metrics_listen = MetricsListen(server.listen);
   server.tls_cert_file = absl::GetFlag(FLAGS_tls_cert);

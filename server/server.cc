@@ -31,6 +31,8 @@
 #include "server/observe/metrics.h"
 #include "server/observe/metrics_endpoint.h"
 #include "server/repeater.h"
+#include "server/rpc/request_log.h"
+#include "server/rpc/suspended_uploads.h"
 #include "server/rpc/tensor_service.h"
 #include "server/version.h"
 #include "server/worker_pool.h"
@@ -109,6 +111,7 @@ class RunningServer final : public Server {
   explicit RunningServer(const ServerOptions& options)
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
         quota_(options.memory_limit_bytes),
+        suspended_uploads_(options.upload_resume_window),
         metrics_({.devices = &devices_,
                   .store = &store_,
                   .quota = &quota_,
@@ -126,6 +129,8 @@ class RunningServer final : public Server {
     service_ = NewTensorService({.devices = &devices_,
                                  .store = &store_,
                                  .quota = &quota_,
+                                 .requests = &requests_,
+                                 .suspended_uploads = &suspended_uploads_,
                                  .limits = limits_,
                                  .events = &metrics_,
                                  .version = Version(),
@@ -145,7 +150,10 @@ class RunningServer final : public Server {
     if (!status.ok()) return status;
     health_.emplace(server_->GetHealthCheckService());
     health_->SetServing();
-    sweeper_.emplace(kSweepInterval, [this] { store_.Sweep(); });
+    sweeper_.emplace(kSweepInterval, [this] {
+      store_.Sweep();
+      suspended_uploads_.Sweep();
+    });
     return absl::OkStatus();
   }
 
@@ -258,6 +266,8 @@ class RunningServer final : public Server {
   DeviceRegistry devices_{/*cuda_built=*/false};
   TensorStore store_;
   Quota quota_;
+  RequestLog requests_;
+  SuspendedUploads suspended_uploads_;
   InflightCalls inflight_;
   Metrics metrics_;
   std::optional<AccessLog> access_log_;

@@ -23,6 +23,8 @@ struct ServerOptions {
   std::int64_t memory_limit_bytes = std::int64_t{1} << 30;
   // Largest array.
   std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
+  // How long the uploads of lost connections are kept; 0: not at all.
+  absl::Duration upload_resume_window = absl::Seconds(10);
   // PEM files; empty for plaintext. With a client CA, clients need a
   // certificate. Unix sockets are plaintext in any case.
   std::string tls_cert_file;

@@ -33,8 +33,12 @@ struct Charged {
 }  // namespace
 
 BufferAllocator::BufferAllocator(const DeviceRegistry& devices, Quota& quota,
-                                 std::int64_t max_buffer_bytes)
-    : devices_(devices), quota_(quota), max_buffer_bytes_(max_buffer_bytes) {
+                                 std::int64_t max_buffer_bytes,
+                                 std::function<bool()> make_room)
+    : devices_(devices),
+      quota_(quota),
+      max_buffer_bytes_(max_buffer_bytes),
+      make_room_(std::move(make_room)) {
   for (std::size_t i = 0; i < devices.backends().size(); ++i) {
     used_bytes_.push_back(std::make_shared<Counter>(0));
   }
@@ -51,13 +55,22 @@ absl::StatusOr<std::shared_ptr<Buffer>> BufferAllocator::Allocate(
                      " bytes; the largest that is accepted takes ",
                      max_buffer_bytes_));
   }
+  auto buffer = TryAllocate(**backend, device, size_bytes);
+  while (absl::IsResourceExhausted(buffer.status()) && make_room_()) {
+    buffer = TryAllocate(**backend, device, size_bytes);
+  }
+  return buffer;
+}
+
+absl::StatusOr<std::shared_ptr<Buffer>> BufferAllocator::TryAllocate(
+    DeviceBackend& backend, Device device, std::int64_t size_bytes) {
   auto reservation = quota_.Reserve(size_bytes);
   if (!reservation.ok()) return reservation.status();
-  auto memory = (*backend)->Allocate(static_cast<std::size_t>(size_bytes));
+  auto memory = backend.Allocate(static_cast<std::size_t>(size_bytes));
   if (!memory.ok()) return memory.status();
   std::byte* const data = (*memory)->data();
   std::size_t index = 0;
-  while (devices_.backends()[index].get() != *backend) ++index;
+  while (devices_.backends()[index].get() != &backend) ++index;
   return std::make_shared<Buffer>(
       device, data, static_cast<std::size_t>(size_bytes),
       std::make_shared<Charged>(used_bytes_[index], *std::move(reservation),

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -20,8 +21,12 @@ namespace tensord {
 class BufferAllocator {
  public:
   // `devices` (complete by now) and `quota` have to outlive the allocator.
-  BufferAllocator(const DeviceRegistry& devices, Quota& quota,
-                  std::int64_t max_buffer_bytes);
+  // `make_room` is called when memory is short; true says that some was given
+  // back and another try makes sense.
+  BufferAllocator(
+      const DeviceRegistry& devices, Quota& quota,
+      std::int64_t max_buffer_bytes,
+      std::function<bool()> make_room = [] { return false; });
 
   // An uninitialised buffer; the quota has its bytes back when the last pointer
   // to it goes. INVALID_ARGUMENT (TENSOR_TOO_LARGE), RESOURCE_EXHAUSTED
@@ -34,11 +39,16 @@ class BufferAllocator {
   std::int64_t used_bytes(Device device) const;
 
  private:
+  absl::StatusOr<std::shared_ptr<Buffer>> TryAllocate(DeviceBackend& backend,
+                                                      Device device,
+                                                      std::int64_t size_bytes);
+
   using Counter = std::atomic<std::int64_t>;
 
   const DeviceRegistry& devices_;
   Quota& quota_;
   std::int64_t max_buffer_bytes_;
+  std::function<bool()> make_room_;
   // One per backend, in their order.
   std::vector<std::shared_ptr<Counter>> used_bytes_;
 };

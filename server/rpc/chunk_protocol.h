@@ -32,8 +32,11 @@ class ChunkProtocol {
   absl::Status CheckOrder(const Envelope& envelope);
 
   // What the declaration, which CheckOrder let pass, says. REQUIRES:
-  // total_bytes >= 0.
-  void Declare(std::int64_t total_bytes) { total_bytes_ = total_bytes; }
+  // total_bytes >= received_bytes >= 0, which an earlier stream brought.
+  void Declare(std::int64_t total_bytes, std::int64_t received_bytes = 0) {
+    total_bytes_ = total_bytes;
+    received_bytes_ = received_bytes;
+  }
 
   // The next chunk, but for its checksum. INVALID_ARGUMENT: CHUNK_TOO_LARGE,
   // OFFSET_INVALID; OUT_OF_RANGE: OFFSET_MISMATCH with the metadata

@@ -112,16 +112,17 @@ class DownloadReactor final
     range_ = *range;
     send_checksums_ = request.send_checksums();
     position_ = range_.begin;
-    MakeHeader();
+    MakeHeader((*stored)->etag);
     return absl::OkStatus();
   }
 
-  void MakeHeader() {
+  void MakeHeader(const std::string& etag) {
     v1::DownloadTensorResponse response;
     v1::ArrayHeader& header = *response.mutable_header();
     *header.mutable_spec() = WriteArraySpec(plan_->format());
     header.set_encoding(ToProto(plan_->encoding()));
     header.set_total_bytes(plan_->total_bytes());
+    header.set_etag(etag);
     message_ = SerializeMessage(response);
   }
 

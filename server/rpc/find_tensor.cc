@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "server/rpc/suspended_uploads.h"
 #include "server/wire/proto_convert.h"
 
 namespace tensord {
@@ -22,6 +23,15 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
   auto stored = store.Get(*id);
   if (!stored.ok()) return NameIfNotFound(stored.status(), name);
   return stored;
+}
+
+absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
+                                                 std::string_view id) {
+  auto claim = context.store->ClaimId(id);
+  const bool is_free =
+      GetErrorReason(claim.status()) == reason::kUploadConflict &&
+      context.suspended_uploads->DropClaimOf(id);
+  return is_free ? context.store->ClaimId(id) : std::move(claim);
 }
 
 }  // namespace tensord

@@ -14,6 +14,9 @@
 
 namespace tensord {
 
+class RequestLog;
+class SuspendedUploads;
+
 struct ServiceLimits {
   // Largest array, in bytes of its stored dtype or of its arriving bytes.
   std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
@@ -30,6 +33,9 @@ struct ServiceContext {
   // Every buffer that the service allocates is charged here until the last
   // view of it is gone.
   Quota* quota = nullptr;
+  RequestLog* requests = nullptr;
+  // Empty once the service is gone.
+  SuspendedUploads* suspended_uploads = nullptr;
   ServiceLimits limits;
   ServiceEvents* events = nullptr;
   // Semantic version of the server.

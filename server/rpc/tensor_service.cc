@@ -26,6 +26,8 @@
 #include "server/rpc/operations.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/read_plan.h"
+#include "server/rpc/request_log.h"
+#include "server/rpc/suspended_uploads.h"
 #include "server/rpc/update.h"
 #include "server/rpc/upload_stream.h"
 #include "server/wire/proto_convert.h"
@@ -53,8 +55,9 @@ using WithStreams = v1::TensorService::WithRawCallbackMethod_UploadTensor<
         v1::TensorService::WithRawCallbackMethod_ConvertArray<Base>>>;
 template <class Base>
 using WithElements = v1::TensorService::WithCallbackMethod_CreateTensor<
-    v1::TensorService::WithCallbackMethod_ReadTensor<
-        v1::TensorService::WithCallbackMethod_TransformTensor<Base>>>;
+    v1::TensorService::WithCallbackMethod_QueryUpload<
+        v1::TensorService::WithCallbackMethod_ReadTensor<
+            v1::TensorService::WithCallbackMethod_TransformTensor<Base>>>>;
 template <class Base>
 using WithMetadata = v1::TensorService::WithCallbackMethod_GetTensor<
     v1::TensorService::WithCallbackMethod_ListTensors<
@@ -116,6 +119,7 @@ absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
 struct Transformation {
   std::shared_ptr<const StoredTensor> source;
   std::vector<Operation> operations;
+  RequestLog::Ticket ticket;
   std::optional<TensorStore::Claim> claim;
   std::optional<absl::Duration> ttl;
   // Nothing if nobody asks.
@@ -127,13 +131,17 @@ class Service final : public ServiceBase {
   explicit Service(const ServiceContext& context)
       : context_(context),
         allocator_(*context_.devices, *context_.quota,
-                   context_.limits.max_tensor_bytes),
+                   context_.limits.max_tensor_bytes,
+                   [this] { return context_.suspended_uploads->DropOldest(); }),
         allocate_([this](Device device, std::int64_t size_bytes) {
           return allocator_.Allocate(device, size_bytes);
         }),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)) {}
-  ~Service() override { workers_.join(); }
+  ~Service() override {
+    workers_.join();
+    context_.suspended_uploads->Clear();
+  }
 
   grpc::ServerReadReactor<ByteBuffer>* UploadTensor(
       Call* call, ByteBuffer* response) override {
@@ -152,7 +160,15 @@ class Service final : public ServiceBase {
 
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Reply(*call, [&] { return Create(*request, *response); });
+    return Reply(*call, [&] {
+      return DoOnce(*context_.requests, *request, *response,
+                    [&] { return Create(*request, *response); });
+    });
+  }
+
+  Unary* QueryUpload(Call* call, const v1::QueryUploadRequest* request,
+                     v1::QueryUploadResponse* response) override {
+    return Reply(*call, [&] { return Query(*request, *response); });
   }
 
   Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
@@ -164,8 +180,19 @@ class Service final : public ServiceBase {
                          v1::Tensor* response) override {
     Unary* const reactor = call->DefaultReactor();
     auto job = std::make_unique<Transformation>();
-    absl::Status status = Guarded([&] { return Prepare(*request, *job); });
-    if (!status.ok()) {
+    bool is_answered = false;
+    absl::Status status = Guarded([&] {
+      auto begun = BeginTransform(*request);
+      if (!begun.ok()) return begun.status();
+      is_answered = begun->answer.has_value();
+      if (is_answered) {
+        response->ParseFromString(*begun->answer);
+        return absl::OkStatus();
+      }
+      job->ticket = std::move(begun->ticket);
+      return Prepare(*request, *job);
+    });
+    if (!status.ok() || is_answered) {
       End(*reactor, *call, status);
     } else if (job->source->tensor.size_bytes() <= kMaxInlineBytes) {
       Run(*reactor, *call, std::move(job), *response);
@@ -191,18 +218,17 @@ class Service final : public ServiceBase {
 
   Unary* UpdateTensor(Call* call, const v1::UpdateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Reply(*call, [&] { return Update(*request, *response); });
+    return Reply(*call, [&] {
+      return DoOnce(*context_.requests, *request, *response,
+                    [&] { return Update(*request, *response); });
+    });
   }
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
-                      google::protobuf::Empty*) override {
+                      google::protobuf::Empty* response) override {
     return Reply(*call, [&] {
-      const absl::StatusOr<std::string> id = ParseTensorName(request->name());
-      if (!id.ok()) return id.status();
-      absl::Status status = context_.store->Delete(*id, request->etag());
-      return absl::IsNotFound(status) && request->allow_missing()
-                 ? absl::OkStatus()
-                 : NameIfNotFound(std::move(status), request->name());
+      return DoOnce(*context_.requests, *request, *response,
+                    [&] { return Delete(*request); });
     });
   }
 
@@ -246,7 +272,7 @@ class Service final : public ServiceBase {
     const NewTensorOptions options =
         ParseTensorOptions(request.options(), "options", violations);
     if (!violations.empty()) return violations.status();
-    auto claim = context_.store->ClaimId(request.tensor_id());
+    auto claim = ClaimTensorId(context_, request.tensor_id());
     if (!claim.ok()) return claim.status();
     ArrayReceiver receiver(std::move(array.declared), options, context_,
                            allocator_);
@@ -258,6 +284,25 @@ class Service final : public ServiceBase {
     response = WriteTensor(
         *(*std::move(claim)).Commit(*std::move(tensor), options.ttl),
         receiver.report());
+    return absl::OkStatus();
+  }
+
+  absl::Status Query(const v1::QueryUploadRequest& request,
+                     v1::QueryUploadResponse& response) {
+    const std::string& id = request.request_id();
+    const auto received_bytes = context_.suspended_uploads->ReceivedBytes(id);
+    if (received_bytes.has_value()) {
+      response.set_committed_bytes(*received_bytes);
+      return absl::OkStatus();
+    }
+    const auto answer = context_.requests->Find(id);
+    if (!answer.ok()) return answer.status();
+    if (!answer->has_value() ||
+        !response.mutable_tensor()->ParseFromString(**answer) ||
+        response.tensor().name().empty()) {
+      return MakeError(absl::StatusCode::kNotFound, reason::kUploadNotFound,
+                       absl::StrCat("there is no upload ", id));
+    }
     return absl::OkStatus();
   }
 
@@ -308,6 +353,13 @@ class Service final : public ServiceBase {
     return status;
   }
 
+  absl::StatusOr<RequestLog::Begun> BeginTransform(
+      const v1::TransformTensorRequest& request) {
+    if (request.request_id().empty()) return RequestLog::Begun();
+    return context_.requests->Begin(request.request_id(),
+                                    RequestDigest(request));
+  }
+
   absl::Status Prepare(const v1::TransformTensorRequest& request,
                        Transformation& job) {
     Violations violations;
@@ -322,7 +374,7 @@ class Service final : public ServiceBase {
     auto source = FindTensor(*context_.store, request.name());
     if (!source.ok()) return source.status();
     job.source = *std::move(source);
-    auto claim = context_.store->ClaimId(request.tensor_id());
+    auto claim = ClaimTensorId(context_, request.tensor_id());
     if (!claim.ok()) return claim.status();
     job.claim.emplace(*std::move(claim));
     return absl::OkStatus();
@@ -366,6 +418,7 @@ class Service final : public ServiceBase {
     response = WriteTensor(
         *(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl),
         job.report);
+    std::move(job.ticket).Answer(response.SerializeAsString());
     return absl::OkStatus();
   }
 
@@ -408,6 +461,15 @@ class Service final : public ServiceBase {
     }
     response = WriteTensor(**stored);
     return absl::OkStatus();
+  }
+
+  absl::Status Delete(const v1::DeleteTensorRequest& request) {
+    const absl::StatusOr<std::string> id = ParseTensorName(request.name());
+    if (!id.ok()) return id.status();
+    absl::Status status = context_.store->Delete(*id, request.etag());
+    return absl::IsNotFound(status) && request.allow_missing()
+               ? absl::OkStatus()
+               : NameIfNotFound(std::move(status), request.name());
   }
 
   absl::Status Describe(v1::ServerInfo& info) const {

@@ -1,6 +1,8 @@
 #include "server/rpc/upload_stream.h"
 
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "server/rpc/call.h"
@@ -13,6 +15,11 @@
 
 namespace tensord {
 namespace {
+
+grpc::ByteBuffer MakeBuffer(const std::string& bytes) {
+  const grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
+}
 
 class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
@@ -54,7 +61,9 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   void Process(grpc::ByteBuffer& message) {
     absl::Status status = Guarded([&] { return Take(message); });
     message.Clear();
-    if (!status.ok()) Conclude(status);
+    if (!status.ok() || session_->earlier_answer().has_value()) {
+      Conclude(status);
+    }
   }
 
   absl::Status Take(const grpc::ByteBuffer& message) {
@@ -63,6 +72,9 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
         ParseEnvelope(pieces_.pieces(), declaration_, envelope_);
     if (status.ok()) status = session_->Take(envelope_, declaration_);
     pieces_.Clear();
+    if (status.ok() && session_->earlier_answer().has_value()) {
+      response_ = MakeBuffer(*session_->earlier_answer());
+    }
     return status;
   }
 
@@ -71,11 +83,29 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   }
 
   absl::Status Commit() {
-    if (call_.IsCancelled()) return absl::CancelledError();
+    if (call_.IsCancelled()) {
+      Suspend();
+      return absl::CancelledError();
+    }
     const auto stored = session_->Commit();
-    if (!stored.ok()) return stored.status();
-    response_ = SerializeMessage(WriteTensor(**stored, session_->report()));
+    if (!stored.ok()) {
+      if (GetErrorReason(stored.status()) == reason::kUploadIncomplete) {
+        Suspend();
+      }
+      return stored.status();
+    }
+    std::string answer =
+        WriteTensor(**stored, session_->report()).SerializeAsString();
+    response_ = MakeBuffer(answer);
+    session_->Answered(std::move(answer));
     return absl::OkStatus();
+  }
+
+  void Suspend() {
+    auto upload = session_->Suspend();
+    if (upload != nullptr) {
+      context_.suspended_uploads->Keep(std::move(upload));
+    }
   }
 
   void Conclude(const absl::Status& status) {

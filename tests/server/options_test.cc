@@ -123,6 +123,13 @@ std::vector<FlagCase> FlagCases() {
        [](const ProgramOptions& o) {
          return o.server.access_log.has_value() ? "true" : "false";
        }},
+      {"upload_resume_seconds",
+       "TENSORD_UPLOAD_RESUME_SECONDS",
+       {"0", "3600"},
+       [](const ProgramOptions& o) {
+         return std::to_string(
+             absl::ToInt64Seconds(o.server.upload_resume_window));
+       }},
       {"drain_seconds",
        "TENSORD_DRAIN_SECONDS",
        {"0", "3600"},
@@ -278,6 +285,9 @@ TEST(ParseOptionsTest, RefusesWithTheFlagAndTheValue) {
            {{"--insecure=maybe"}, {}, {"--insecure", "maybe"}},
            {{"--drain_seconds=soon"}, {}, {"--drain_seconds", "soon"}},
            {{"--drain_seconds=-1"}, {}, {"--drain_seconds", "-1"}},
+           {{"--upload_resume_seconds=3601"},
+            {},
+            {"--upload_resume_seconds", "3600"}},
            {{"--drain_seconds=3601"}, {}, {"--drain_seconds", "3600"}},
            {{}, {{"TENSORD_LISTEN", "x"}}, {"TENSORD_LISTEN"}},
            {{}, {{"TENSORD_MEMORY_LIMIT", "x"}}, {"TENSORD_MEMORY_LIMIT"}},

@@ -51,6 +51,11 @@ absl::Status ArraySink::TakeHeader(SliceCursor bytes) {
   if (absl::Status status = CheckSpec(header.spec(), expected_); !status.ok()) {
     return status;
   }
+  if (received_bytes_ > 0 && header.etag() != etag_) {
+    return MakeError(absl::StatusCode::kAborted, reason::kEtagMismatch,
+                     "the tensor changed while it was read");
+  }
+  etag_ = header.etag();
   if (header.total_bytes() < 0 ||
       static_cast<std::uint64_t>(header.total_bytes()) !=
           expected_.size_bytes) {
@@ -84,6 +89,11 @@ absl::Status ArraySink::TakeChunk(const ArrayMessage& chunk) {
   }
   received_bytes_ += size_bytes;
   return absl::OkStatus();
+}
+
+void ArraySink::Restart() {
+  has_header_ = false;
+  received_bytes_ = 0;
 }
 
 absl::Status ArraySink::CheckComplete() const {

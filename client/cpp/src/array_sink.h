@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,16 @@ class ArraySink final : public MessageSink {
   // bytes than were sent.
   absl::Status Take(const grpc::ByteBuffer& message) override;
 
+  // To be called before the messages of another call, which starts where this
+  // one ended, after so many bytes. Its array has to be the same: ABORTED
+  // (ETAG_MISMATCH) when its header comes otherwise.
+  void Resume() { has_header_ = false; }
+  std::int64_t received_bytes() const {
+    return static_cast<std::int64_t>(received_bytes_);
+  }
+  // The same, from the start on, of whatever array.
+  void Restart();
+
   // OK if everything came, else DATA_LOSS (SIZE_MISMATCH).
   absl::Status CheckComplete() const;
 
@@ -41,6 +52,8 @@ class ArraySink final : public MessageSink {
   const ArrayLayout expected_;
   std::byte* const destination_;
   bool has_header_ = false;
+  // Of the header; empty before that.
+  std::string etag_;
   std::uint64_t received_bytes_ = 0;
   // Of the message at hand; kept for its capacity.
   std::vector<grpc::Slice> slices_;

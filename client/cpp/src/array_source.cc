@@ -20,11 +20,13 @@ std::int64_t UsableChunkBytes(const SendPlan& plan, std::int64_t chunk_bytes) {
 }  // namespace
 
 ArraySource::ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
-                         std::int64_t chunk_bytes, bool checksums)
+                         std::int64_t chunk_bytes, bool checksums,
+                         std::int64_t begin)
     : declaration_(declaration),
       plan_(std::move(plan)),
       chunk_bytes_(UsableChunkBytes(plan_, chunk_bytes)),
-      checksums_(checksums) {}
+      checksums_(checksums),
+      sent_bytes_(begin) {}
 
 grpc::ByteBuffer ArraySource::Next(bool* last) {
   if (!declared_) {

@@ -23,10 +23,11 @@ namespace tensord::client {
 // afterwards may the caller touch or free the array.
 class ArraySource final : public MessageSource {
  public:
-  // `declaration` is the first message. With `checksums` chunks have theirs.
-  // REQUIRES: chunk_bytes > 0.
+  // `declaration` is the first message, and chunks start at byte `begin` of the
+  // array. With `checksums` they have theirs. REQUIRES: chunk_bytes > 0;
+  // `begin` lies in the array, between elements.
   ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
-              std::int64_t chunk_bytes, bool checksums);
+              std::int64_t chunk_bytes, bool checksums, std::int64_t begin = 0);
 
   grpc::ByteBuffer Next(bool* last) override;
 

@@ -10,6 +10,7 @@
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/envelope.h"
 #include "client/cpp/src/proto_convert.h"
+#include "client/cpp/src/request_id.h"
 #include "client/cpp/src/status.h"
 #include "core/error.h"
 
@@ -88,6 +89,7 @@ ClientImpl::ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
     : stub_(channel),
       raw_stub_(channel),
       timeout_(options.timeout),
+      max_attempts_(options.max_attempts),
       checksums_(options.checksums) {}
 
 absl::StatusOr<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
@@ -100,7 +102,8 @@ absl::StatusOr<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
 }
 
 absl::Status ClientImpl::Greet() {
-  const absl::StatusOr<ServerInfo> info = GetServerInfo();
+  const absl::StatusOr<ServerInfo> info =
+      GetServerInfo({.timeout = timeout_, .max_attempts = 1});
   if (!info.ok()) return info.status();
   if (info->max_chunk_bytes <= 0 || info->max_message_bytes <= 0) {
     return client::MalformedAnswer(
@@ -116,12 +119,17 @@ absl::Status ClientImpl::Greet() {
 template <class Request, class Response>
 absl::StatusOr<Response> ClientImpl::Call(Method<Request, Response> method,
                                           const Request& request,
-                                          absl::Duration timeout) {
-  grpc::ClientContext context;
-  context.set_deadline(client::DeadlineAfter(timeout));
+                                          const Patience& patience) {
+  client::Retry retry = NewRetry(patience);
   Response response;
-  const grpc::Status status = (stub_.*method)(&context, request, &response);
-  if (!status.ok()) return client::FromGrpcStatus(status);
+  absl::Status status;
+  do {
+    grpc::ClientContext context;
+    context.set_deadline(client::DeadlineAfter(patience.timeout));
+    status = client::FromGrpcStatus(
+        (stub_.*method)(&context, request, &response), context);
+  } while (retry.Again(status));
+  if (!status.ok()) return status;
   return response;
 }
 
@@ -141,6 +149,7 @@ absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
   if (plan->total_bytes <= max_unary_bytes_) {
     v1::CreateTensorRequest request;
     request.set_tensor_id(options.id);
+    request.set_request_id(client::NewRequestId());
     *request.mutable_raw()->mutable_spec() = plan->spec;
     request.mutable_raw()->set_data(Bytes(*plan));
     *request.mutable_options() = *std::move(tensor_options);
@@ -162,6 +171,7 @@ absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
   if (size_bytes <= max_unary_bytes_) {
     v1::CreateTensorRequest request;
     request.set_tensor_id(options.id);
+    request.set_request_id(client::NewRequestId());
     request.set_npy(file.data(), file.size());
     *request.mutable_options() = *std::move(tensor_options);
     return ToInfo(Call(&Stub::CreateTensor, request));
@@ -179,15 +189,38 @@ absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
 
 absl::StatusOr<TensorInfo> ClientImpl::Upload(v1::UploadDeclaration declaration,
                                               client::SendPlan plan) {
+  v1::QueryUploadRequest query;
+  query.set_request_id(client::NewRequestId());
+  declaration.set_request_id(query.request_id());
   v1::UploadTensorRequest first;
   *first.mutable_declaration() = std::move(declaration);
-  client::ArraySource source(client::SerializeMessage(first), std::move(plan),
-                             chunk_bytes_, checksums_);
-  TensorSink sink;
-  if (absl::Status status = Stream(kUploadMethod, source, sink); !status.ok()) {
-    return status;
+  client::Retry retry = NewRetry(Usual());
+  std::int64_t begin = 0;
+  for (;;) {
+    absl::Status status;
+    {
+      client::ArraySource source(client::SerializeMessage(first), plan,
+                                 chunk_bytes_, checksums_, begin);
+      TensorSink sink;
+      status = Stream(kUploadMethod, source, sink);
+      if (status.ok()) return sink.Result();
+    }
+    if (!retry.Again(status)) return status;
+    const auto progress = Call(&Stub::QueryUpload, query);
+    if (progress.ok() && progress->has_tensor()) {
+      return client::FromProto(progress->tensor());
+    }
+    if (!progress.ok() && !absl::IsNotFound(progress.status())) return status;
+    const std::int64_t committed_bytes =
+        progress.ok() ? progress->committed_bytes() : 0;
+    if (committed_bytes < 0 || committed_bytes > plan.total_bytes ||
+        committed_bytes % static_cast<std::int64_t>(plan.item_size) != 0) {
+      return client::MalformedAnswer(absl::StrCat(
+          "an upload of ", plan.total_bytes, " bytes is at ", committed_bytes));
+    }
+    if (committed_bytes > begin) retry.Progressed();
+    begin = committed_bytes;
   }
-  return sink.Result();
 }
 
 absl::Status ClientImpl::Convert(const ArrayView& array, DType dtype,
@@ -208,15 +241,16 @@ absl::Status ClientImpl::Convert(const ArrayView& array, DType dtype,
   declaration->set_dtype(client::ToProto(dtype));
   declaration->set_overflow(client::ToProto(overflow));
   declaration->set_send_checksums(checksums_);
-  client::ArraySource source(client::SerializeMessage(first), *std::move(plan),
-                             chunk_bytes_, checksums_);
-  client::ArraySink sink(*std::move(expected),
-                         static_cast<std::byte*>(destination));
-  if (absl::Status status = Stream(kConvertMethod, source, sink);
-      !status.ok()) {
-    return status;
-  }
-  return sink.CheckComplete();
+  client::Retry retry = NewRetry(Usual());
+  absl::Status status;
+  do {
+    client::ArraySource source(client::SerializeMessage(first), *plan,
+                               chunk_bytes_, checksums_);
+    client::ArraySink sink(*expected, static_cast<std::byte*>(destination));
+    status = Stream(kConvertMethod, source, sink);
+    if (status.ok()) status = sink.CheckComplete();
+  } while (retry.Again(status));
+  return status;
 }
 
 absl::Status ClientImpl::Read(const std::string& id, const ReadOptions& options,
@@ -234,13 +268,22 @@ absl::Status ClientImpl::Read(const std::string& id, const ReadOptions& options,
   request.set_name(client::ToName(id));
   *request.mutable_options() = client::ToProto(options);
   request.set_send_checksums(checksums_);
-  client::SingleMessage source(client::SerializeMessage(request));
   client::ArraySink sink(expected, destination);
-  if (absl::Status status = Stream(kDownloadMethod, source, sink);
-      !status.ok()) {
-    return status;
+  client::Retry retry = NewRetry(Usual());
+  for (;;) {
+    const std::int64_t begin = sink.received_bytes();
+    request.set_read_offset(begin);
+    client::SingleMessage source(client::SerializeMessage(request));
+    absl::Status status = Stream(kDownloadMethod, source, sink);
+    if (status.ok()) return sink.CheckComplete();
+    if (begin > 0 && GetErrorReason(status) == reason::kEtagMismatch) {
+      sink.Restart();
+      continue;
+    }
+    if (sink.received_bytes() > begin) retry.Progressed();
+    if (!retry.Again(status)) return status;
+    sink.Resume();
   }
-  return sink.CheckComplete();
 }
 
 absl::StatusOr<TensorInfo> ClientImpl::Get(std::string_view id) {
@@ -257,6 +300,7 @@ absl::StatusOr<TensorInfo> ClientImpl::Transform(
   v1::TransformTensorRequest request;
   request.set_name(client::ToName(id));
   request.set_tensor_id(new_id);
+  request.set_request_id(client::NewRequestId());
   if (ttl) *request.mutable_ttl() = client::ToProto(*ttl);
   for (const Operation& operation : operations) {
     absl::StatusOr<v1::Operation> step = client::ToProto(operation);
@@ -302,21 +346,23 @@ absl::StatusOr<TensorPage> ClientImpl::List(int page_size,
 }
 
 absl::Status ClientImpl::Delete(std::string_view id, bool allow_missing) {
-  return Delete(id, allow_missing, timeout_);
+  return Delete(id, allow_missing, Usual());
 }
 
 absl::Status ClientImpl::DeleteOwned(std::string_view id) {
-  return Delete(id, /*allow_missing=*/true,
-                std::min(timeout_, kDeleteOwnedTimeout));
+  return Delete(
+      id, /*allow_missing=*/true,
+      {.timeout = std::min(timeout_, kDeleteOwnedTimeout), .max_attempts = 1});
 }
 
 absl::Status ClientImpl::Delete(std::string_view id, bool allow_missing,
-                                absl::Duration timeout) {
+                                const Patience& patience) {
   if (absl::Status status = CheckId(id); !status.ok()) return status;
   v1::DeleteTensorRequest request;
   request.set_name(client::ToName(id));
   request.set_allow_missing(allow_missing);
-  return Call(&Stub::DeleteTensor, request, timeout).status();
+  request.set_request_id(client::NewRequestId());
+  return Call(&Stub::DeleteTensor, request, patience).status();
 }
 
 absl::StatusOr<std::vector<DeviceInfo>> ClientImpl::Devices() {
@@ -331,8 +377,13 @@ absl::StatusOr<std::vector<DeviceInfo>> ClientImpl::Devices() {
 }
 
 absl::StatusOr<ServerInfo> ClientImpl::GetServerInfo() {
+  return GetServerInfo(Usual());
+}
+
+absl::StatusOr<ServerInfo> ClientImpl::GetServerInfo(const Patience& patience) {
   const auto response =
-      Call(&Stub::GetServerInfo, v1::GetServerInfoRequest::default_instance());
+      Call(&Stub::GetServerInfo, v1::GetServerInfoRequest::default_instance(),
+           patience);
   if (!response.ok()) return response.status();
   return client::FromProto(*response);
 }

@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cpp/src/array_plan.h"
+#include "client/cpp/src/retry.h"
 #include "client/cpp/src/stream_call.h"
 #include "tensord/client.h"
 #include "tensord/remote_tensor.h"
@@ -79,27 +80,41 @@ class ClientImpl {
   // Learns the server's limits.
   absl::Status Greet();
 
+  // Bounds of a call.
+  struct Patience {
+    absl::Duration timeout;
+    int max_attempts;
+  };
+  Patience Usual() const { return {timeout_, max_attempts_}; }
+  client::Retry NewRetry(const Patience& patience) {
+    return {patience.max_attempts, patience.timeout, throttle_};
+  }
+
   template <class Request, class Response>
   absl::StatusOr<Response> Call(Method<Request, Response> method,
-                                const Request& request, absl::Duration timeout);
+                                const Request& request,
+                                const Patience& patience);
   template <class Request, class Response>
   absl::StatusOr<Response> Call(Method<Request, Response> method,
                                 const Request& request) {
-    return Call(method, request, timeout_);
+    return Call(method, request, Usual());
   }
   absl::Status Stream(const char* method, client::MessageSource& source,
                       client::MessageSink& sink);
+  absl::StatusOr<ServerInfo> GetServerInfo(const Patience& patience);
 
   // Sends the elements of `plan` after `declaration`, which lacks the format.
   absl::StatusOr<TensorInfo> Upload(v1::UploadDeclaration declaration,
                                     client::SendPlan plan);
   absl::Status Delete(std::string_view id, bool allow_missing,
-                      absl::Duration timeout);
+                      const Patience& patience);
 
   v1::TensorService::Stub stub_;
   grpc::GenericStub raw_stub_;
   const absl::Duration timeout_;
+  const int max_attempts_;
   const bool checksums_;
+  client::RetryThrottle throttle_;
   // Set by Greet.
   std::int64_t max_unary_bytes_ = 0;
   std::int64_t chunk_bytes_ = 0;

@@ -1,7 +1,10 @@
 #include "client/cpp/src/status.h"
 
+#include <cstdint>
 #include <string>
 
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "google/protobuf/any.pb.h"
@@ -11,6 +14,7 @@ namespace tensord::client {
 namespace {
 
 constexpr std::string_view kDomain = "tensord";
+constexpr char kPushbackTrailer[] = "grpc-retry-pushback-ms";
 
 // Whether `any` holds a message google.rpc.`name`, and it could be read.
 template <class Message>
@@ -55,6 +59,31 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
   }
   SetErrorDetails(result, details);
   return result;
+}
+
+absl::Status FromGrpcStatus(const grpc::Status& status,
+                            const grpc::ClientContext& context) {
+  absl::Status result = FromGrpcStatus(status);
+  if (result.ok()) return result;
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto pushback = trailers.find(kPushbackTrailer);
+  if (pushback != trailers.end()) {
+    result.SetPayload(kPushbackTrailer,
+                      absl::Cord(absl::string_view(pushback->second.data(),
+                                                   pushback->second.size())));
+  }
+  return result;
+}
+
+std::optional<absl::Duration> RetryPushback(const absl::Status& status) {
+  const absl::optional<absl::Cord> text = status.GetPayload(kPushbackTrailer);
+  if (!text.has_value()) return std::nullopt;
+  std::int32_t milliseconds = 0;
+  if (!absl::SimpleAtoi(std::string(*text), &milliseconds) ||
+      milliseconds < 0) {
+    return kNeverRetry;
+  }
+  return absl::Milliseconds(milliseconds);
 }
 
 absl::Status MalformedAnswer(std::string_view what) {

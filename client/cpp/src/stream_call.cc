@@ -39,7 +39,7 @@ class StreamCall {
     StartRead();
     while (under_way_ > 0) Step();
     if (!local_error_.ok()) return local_error_;
-    return FromGrpcStatus(status_);
+    return FromGrpcStatus(status_, context_);
   }
 
  private:

@@ -135,8 +135,10 @@ class ClientFaultsTest : public ::testing::Test {
   }
 
   static Client ConnectTo(const std::string& target,
-                          absl::Duration timeout = absl::Seconds(30)) {
-    auto client = Client::Connect(target, {.timeout = timeout});
+                          absl::Duration timeout = absl::Seconds(30),
+                          int max_attempts = 1) {
+    auto client = Client::Connect(
+        target, {.timeout = timeout, .max_attempts = max_attempts});
     EXPECT_TRUE(client.ok()) << client.status();
     return *client;
   }
@@ -470,6 +472,29 @@ TEST_F(ClientFaultsTest, CutLinesAreUnavailable) {
     run(Convert);
     run(Download);
   }
+}
+
+TEST_F(ClientFaultsTest, RepeatsCallsThatTheServerPutsOff) {
+  std::atomic<int> calls = 0;
+  std::string first_id;
+  service_.create = [&](const v1::CreateTensorRequest& request,
+                        v1::Tensor* tensor) {
+    if (++calls == 1) {
+      first_id = request.request_id();
+      return grpc::Status(grpc::StatusCode::UNAVAILABLE, "");
+    }
+    EXPECT_EQ(request.request_id(), first_id);
+    EXPECT_FALSE(first_id.empty());
+    Describe(0, tensor);
+    return grpc::Status::OK;
+  };
+  Start();
+  const Client client =
+      ConnectTo(server_->target(), absl::Seconds(30), /*max_attempts=*/2);
+  auto tensor = client.Create({.dtype = DType::kInt8, .shape = {0}});
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  tensor->Release();
+  EXPECT_EQ(calls, 2);
 }
 
 TEST_F(ClientFaultsTest, ReconnectsAfterACut) {

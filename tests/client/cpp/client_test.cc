@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -12,10 +13,12 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/cast/cast.h"
 #include "core/error.h"
+#include "tests/client/cpp/fake_server.h"
 #include "tests/client/cpp/real_server.h"
 #include "tests/client/cpp/test_arrays.h"
 
@@ -401,6 +404,50 @@ TEST_F(ClientTest, SaysThatTheServerIsGone) {
           .status()
           .code(),
       absl::StatusCode::kUnavailable);
+}
+
+// Transfers over a line that is cut again and again end as if it were not.
+TEST_F(ClientTest, TransfersGoOnAfterCuts) {
+  Random random(16);
+  int port = 0;
+  ASSERT_TRUE(
+      absl::SimpleAtoi(target().substr(target().rfind(':') + 1), &port));
+  FlakyLine line(port);
+  const auto flaky = Client::Connect(line.target());
+  ASSERT_TRUE(flaky.ok()) << flaky.status();
+  std::atomic<bool> done = false;
+  std::atomic<int> cuts = 0;
+  std::thread cutter([&] {
+    Random when(17);
+    while (!done) {
+      line.FailAfter(Between(when, 1 << 20, 60 << 20),
+                     FlakyLine::Fault::kCutOnce);
+      ++cuts;
+      absl::SleepFor(absl::Milliseconds(300));
+    }
+  });
+  for (const Lie lie : {Lie::kC, Lie::kStepped, Lie::kBroadcast}) {
+    const TestArray array =
+        MakeArray(random, DType::kFloat32, {1200, 3, 1001}, lie);
+    const auto tensor = flaky->Create(array.view, {.id = "cut"});
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    const auto read = tensor->Read();
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_TRUE(Packed(read->layout, read->data.get()) == array.Packed());
+    const ArrayLayout layout = ConvertLayout(array.view, DType::kInt16);
+    Bytes converted(layout.size_bytes);
+    const absl::Status status =
+        flaky->Convert(array.view, DType::kInt16, Overflow::kTorch,
+                       converted.data(), converted.size());
+    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(Packed(layout, converted.data()) ==
+                CastBytes(array.Packed(), DType::kFloat32, DType::kInt16,
+                          Overflow::kTorch));
+    ASSERT_TRUE(flaky->Delete("cut").ok());
+  }
+  done = true;
+  cutter.join();
+  EXPECT_GT(cuts, 3);
 }
 
 TEST_F(ClientTest, ServesManyThreads) {

@@ -166,6 +166,10 @@ void FlakyLine::Forward(int client) {
   while (open && !stopping_) {
     if (bytes_left_ <= 0) {
       if (fault_ == Fault::kCut) break;
+      if (fault_ == Fault::kCutOnce) {
+        bytes_left_ = std::numeric_limits<std::int64_t>::max();
+        break;
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
       continue;
     }

@@ -90,9 +90,9 @@ class FlakyLine {
 
   std::string target() const;
 
-  enum class Fault { kCut, kStall };
-  // After `bytes` more, in both directions together, every connection is closed
-  // or carries nothing any more.
+  enum class Fault { kCut, kCutOnce, kStall };
+  // After `bytes` more, in both directions together, every connection is
+  // closed, for good or so that new ones work, or carries nothing any more.
   void FailAfter(std::int64_t bytes, Fault fault);
 
  private:

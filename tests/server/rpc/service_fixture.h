@@ -22,7 +22,9 @@
 #include "core/npy.h"
 #include "core/store/quota.h"
 #include "core/store/tensor_store.h"
+#include "server/rpc/request_log.h"
 #include "server/rpc/service_context.h"
+#include "server/rpc/suspended_uploads.h"
 #include "server/rpc/tensor_service.h"
 #include "server/wire/proto_convert.h"
 #include "tensord/internal/rpc_status.pb.h"
@@ -56,6 +58,8 @@ struct TestContext {
     context = {.devices = &devices,
                .store = &store,
                .quota = &quota,
+               .requests = &requests,
+               .suspended_uploads = &suspended_uploads,
                .limits = {.max_tensor_bytes = kMaxTensorBytes},
                .events = &events,
                .version = "1.2.3",
@@ -65,6 +69,8 @@ struct TestContext {
   DeviceRegistry devices;
   TensorStore store;
   Quota quota;
+  RequestLog requests;
+  SuspendedUploads suspended_uploads{absl::Seconds(60)};
   CountingEvents events;
   ServiceContext context;
 };

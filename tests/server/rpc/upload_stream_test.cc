@@ -291,5 +291,153 @@ TEST_F(UploadStreamTest, RefusesMalformedMessages) {
   ExpectNothingLeft();
 }
 
+// ---- Uploads that are gone on with
+// -------------------------------------------
+
+constexpr char kRequestId[] = "00000000-0000-4000-8000-000000000001";
+
+class ResumedUploadTest : public UploadStreamTest {
+ protected:
+  static Request Resumable(const std::string& id, std::int64_t size) {
+    Request request = Declaration(id, {size}, size);
+    request.mutable_declaration()->set_request_id(kRequestId);
+    return request;
+  }
+
+  // Sends messages, and breaks off once the server has taken them.
+  void Break(const std::vector<Request>& requests, std::int64_t bytes) {
+    grpc::ClientContext context;
+    v1::Tensor ignored;
+    auto writer = stub_->UploadTensor(&context, &ignored);
+    const std::int64_t before = test_.events.received;
+    for (const Request& request : requests) ASSERT_TRUE(writer->Write(request));
+    Await([&] { return test_.events.received == before + bytes; });
+    context.TryCancel();
+    writer->Finish();
+    Await([&] { return test_.suspended_uploads.size() == 1; });
+  }
+
+  template <class Condition>
+  static void Await(Condition condition) {
+    const absl::Time deadline = absl::Now() + absl::Seconds(10);
+    while (!condition() && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    ASSERT_TRUE(condition());
+  }
+
+  std::string Query(v1::QueryUploadResponse* response,
+                    const std::string& request_id = kRequestId) {
+    grpc::ClientContext context;
+    v1::QueryUploadRequest request;
+    request.set_request_id(request_id);
+    return Outcome(stub_->QueryUpload(&context, request, response));
+  }
+};
+
+TEST_F(ResumedUploadTest, GoesOnWhereTheStreamBroke) {
+  Break({Resumable("a", 9), Chunk(0, "123"), Chunk(3, "45")}, 5);
+  v1::QueryUploadResponse progress;
+  ASSERT_EQ(Query(&progress), "OK");
+  EXPECT_EQ(progress.committed_bytes(), 5);
+  EXPECT_FALSE(progress.has_tensor());
+  v1::Tensor tensor;
+  ASSERT_EQ(
+      Outcome(Upload({Resumable("a", 9), Chunk(5, "6789", true)}, &tensor)),
+      "OK");
+  EXPECT_EQ(ReadBytes("tensors/a"), "123456789");
+  // Once complete, it is answered, not made, again.
+  ASSERT_EQ(Query(&progress), "OK");
+  EXPECT_EQ(progress.tensor().etag(), tensor.etag());
+  v1::Tensor again;
+  ASSERT_EQ(Outcome(Upload({Resumable("a", 9)}, &again)), "OK");
+  EXPECT_EQ(again.SerializeAsString(), tensor.SerializeAsString());
+}
+
+TEST_F(ResumedUploadTest, GoesOnAfterTheClientStoppedEarly) {
+  EXPECT_EQ(Outcome(Upload({Resumable("a", 3), Chunk(0, "12")})),
+            "3 UPLOAD_INCOMPLETE");
+  EXPECT_EQ(Outcome(Upload({Resumable("a", 3), Chunk(2, "3", true)})), "OK");
+  EXPECT_EQ(ReadBytes("tensors/a"), "123");
+}
+
+TEST_F(ResumedUploadTest, MayOnlyLackTheEnd) {
+  Break({Resumable("a", 2), Chunk(0, "12", true)}, 2);
+  EXPECT_EQ(Outcome(Upload({Resumable("a", 2), Finish()})), "OK");
+  EXPECT_EQ(ReadBytes("tensors/a"), "12");
+}
+
+TEST_F(ResumedUploadTest, TellsWhereToGoOn) {
+  Break({Resumable("a", 3), Chunk(0, "12")}, 2);
+  const grpc::Status status =
+      Upload({Resumable("a", 3), Chunk(0, "123", true)});
+  EXPECT_EQ(Outcome(status), "11 OFFSET_MISMATCH");
+  EXPECT_EQ(ErrorInfoOf(status).metadata().at("committedBytes"), "2");
+  ExpectNothingLeft();
+}
+
+TEST_F(ResumedUploadTest, AnotherDeclarationIsAnotherUpload) {
+  Break({Resumable("a", 3), Chunk(0, "12")}, 2);
+  EXPECT_EQ(Outcome(Upload({Resumable("a", 4)})), "9 REQUEST_ID_REUSED");
+  EXPECT_EQ(Outcome(Upload({Resumable("a", 3), Chunk(2, "3", true)})), "OK");
+}
+
+TEST_F(ResumedUploadTest, OneStreamAtATime) {
+  grpc::ClientContext context;
+  v1::Tensor ignored;
+  auto writer = stub_->UploadTensor(&context, &ignored);
+  ASSERT_TRUE(writer->Write(Resumable("a", 3)));
+  ASSERT_TRUE(writer->Write(Chunk(0, "1")));
+  Await([&] { return test_.events.received == 13; });
+  EXPECT_EQ(Outcome(Upload({Resumable("a", 3)})), "10 REQUEST_IN_PROGRESS");
+  v1::QueryUploadResponse progress;
+  EXPECT_EQ(Query(&progress), "10 REQUEST_IN_PROGRESS");
+  context.TryCancel();
+  writer->Finish();
+}
+
+TEST_F(ResumedUploadTest, WhatIsRefusedIsNotKept) {
+  EXPECT_EQ(Outcome(Upload({Resumable("a", 3), Chunk(1, "2")})),
+            "11 OFFSET_MISMATCH");
+  v1::QueryUploadResponse progress;
+  EXPECT_EQ(Query(&progress), "5 UPLOAD_NOT_FOUND");
+  ExpectNothingLeft();
+}
+
+TEST_F(ResumedUploadTest, StandsInNobodysWay) {
+  const std::int64_t size = TestContext::kMaxTensorBytes;
+  Break({Resumable("a", size), Chunk(0, "12")}, 2);
+  // Who wants the id has it.
+  EXPECT_EQ(Outcome(Create("a", v1::DTYPE_UINT8, {1}, "x")), "OK");
+  EXPECT_EQ(test_.suspended_uploads.size(), 0U);
+  Break({Resumable("b", size), Chunk(0, "12")}, 2);
+  // Who wants the memory, too.
+  for (int i = 0; i < 2; ++i) {
+    Request request =
+        Declaration(absl::StrCat("big", i), {size - 64}, size - 64);
+    std::vector<Request> requests = {request};
+    const std::string data(1 << 20, 'x');
+    for (std::int64_t at = 0; at < size - 64; at += 1 << 20) {
+      const std::int64_t rest = std::min<std::int64_t>(1 << 20, size - 64 - at);
+      requests.push_back(Chunk(at,
+                               data.substr(0, static_cast<std::size_t>(rest)),
+                               at + rest == size - 64));
+    }
+    EXPECT_EQ(Outcome(Upload(requests)), "OK");
+  }
+  EXPECT_EQ(test_.suspended_uploads.size(), 0U);
+  v1::QueryUploadResponse progress;
+  EXPECT_EQ(Query(&progress), "5 UPLOAD_NOT_FOUND");
+}
+
+TEST_F(ResumedUploadTest, RefusesBadIds) {
+  Request request = Declaration("a", {1}, 1);
+  request.mutable_declaration()->set_request_id("x");
+  EXPECT_EQ(Outcome(Upload({request})), "3 REQUEST_ID_INVALID");
+  v1::QueryUploadResponse progress;
+  EXPECT_EQ(Query(&progress, "x"), "3 REQUEST_ID_INVALID");
+  EXPECT_EQ(Query(&progress, ""), "3 REQUEST_ID_INVALID");
+}
+
 }  // namespace
 }  // namespace tensord

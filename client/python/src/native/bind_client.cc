@@ -25,12 +25,13 @@ auto WithoutGil(Call call) {
 
 Client Connect(const std::string& target, double timeout, bool tls,
                std::string ca_file, std::string cert_file, std::string key_file,
-               bool checksums) {
+               int max_attempts, bool checksums) {
   const ClientOptions options{.timeout = absl::Seconds(timeout),
                               .tls = tls,
                               .tls_ca_file = std::move(ca_file),
                               .tls_cert_file = std::move(cert_file),
                               .tls_key_file = std::move(key_file),
+                              .max_attempts = max_attempts,
                               .checksums = checksums};
   return Take(WithoutGil([&] { return Client::Connect(target, options); }));
 }
@@ -138,7 +139,8 @@ void BindClient(nb::module_& module) {
   nb::class_<Client>(module, "Client")
       .def_static("connect", &Connect, nb::arg("target"), nb::arg("timeout"),
                   nb::arg("tls"), nb::arg("ca_file"), nb::arg("cert_file"),
-                  nb::arg("key_file"), nb::arg("checksums"))
+                  nb::arg("key_file"), nb::arg("max_attempts"),
+                  nb::arg("checksums"))
       .def("create", &Create, nb::arg("buffer"), nb::arg("dtype"),
            nb::arg("big_endian"), nb::arg("id"), nb::arg("target_dtype").none(),
            nb::arg("device"), nb::arg("requires_grad"), nb::arg("overflow"),

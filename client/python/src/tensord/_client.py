@@ -58,6 +58,7 @@ def connect(
     tls_ca: str | os.PathLike[str] | None = None,
     tls_cert: str | os.PathLike[str] | None = None,
     tls_key: str | os.PathLike[str] | None = None,
+    max_attempts: int = 4,
     checksums: bool = False,
 ) -> Client:
     """Connects to a server.
@@ -79,6 +80,11 @@ def connect(
         PEM file of the authorities to trust; the system's if not given.
     tls_cert, tls_key
         PEM files of this client, for servers that ask for them.
+    max_attempts
+        How often a call is made at most where the connection fails, or the
+        server asks to come again: after 0.1 s, then twice as long each time, a
+        second at most. No call is done twice by it. Transfers go on where they
+        stopped, and count anew once they get further.
     checksums
         Lets server and client check a CRC-32C of every piece of an array that
         travels in pieces. Makes transfers an eighth slower.
@@ -101,6 +107,7 @@ def connect(
         os.fspath(tls_ca or ""),
         os.fspath(tls_cert or ""),
         os.fspath(tls_key or ""),
+        int(max_attempts),
         bool(checksums),
     )
     return Client._make(connection, target)

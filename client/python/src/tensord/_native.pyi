@@ -36,6 +36,7 @@ class Client:
         ca_file: str,
         cert_file: str,
         key_file: str,
+        max_attempts: int,
         checksums: bool,
     ) -> Client: ...
     def create(

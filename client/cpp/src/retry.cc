@@ -1,0 +1,74 @@
+#include "client/cpp/src/retry.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/random/random.h"
+#include "client/cpp/src/status.h"
+#include "core/error.h"
+
+namespace tensord::client {
+namespace {
+
+constexpr double kJitter = 0.2;
+
+bool MayPass(const absl::Status& status,
+             const std::optional<absl::Duration>& pushback) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      return true;
+    case absl::StatusCode::kAborted:
+      return GetErrorReason(status) == reason::kRequestInProgress;
+    case absl::StatusCode::kResourceExhausted:
+      return pushback.has_value();
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+void RetryThrottle::Succeeded() {
+  MutexLock lock(mutex_);
+  tokens_ = std::min(tokens_ + kTokensPerSuccess, kMaxTokens);
+}
+
+void RetryThrottle::Progressed() {
+  MutexLock lock(mutex_);
+  tokens_ = std::min(tokens_ + 1, kMaxTokens);
+}
+
+bool RetryThrottle::Failed() {
+  MutexLock lock(mutex_);
+  tokens_ = std::max(tokens_ - 1, 0.0);
+  return tokens_ > kMaxTokens / 2;
+}
+
+bool Retry::Again(const absl::Status& status) {
+  if (status.ok()) {
+    throttle_.Succeeded();
+    return false;
+  }
+  const std::optional<absl::Duration> pushback = RetryPushback(status);
+  if (!MayPass(status, pushback)) return false;
+  const bool allowed = throttle_.Failed();
+  if (++attempts_ >= max_attempts_ || !allowed) return false;
+  if (pushback.has_value() && *pushback > max_wait_) return false;
+  sleep_(pushback.has_value() ? *pushback : NextBackoff());
+  return true;
+}
+
+void Retry::Progressed() {
+  throttle_.Progressed();
+  attempts_ = 0;
+  backoff_ = kInitialBackoff;
+}
+
+absl::Duration Retry::NextBackoff() {
+  const absl::Duration backoff =
+      backoff_ * absl::Uniform(absl::BitGen(), 1 - kJitter, 1 + kJitter);
+  backoff_ = std::min(2 * backoff_, kMaxBackoff);
+  return backoff;
+}
+
+}  // namespace tensord::client
