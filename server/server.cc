@@ -44,6 +44,8 @@ namespace {
 // room for the next large array without growing far beyond the limit.
 constexpr std::int64_t kPooledPart = 8;
 constexpr absl::Duration kSweepInterval = absl::Seconds(1);
+// How long free memory is kept for the next tensor.
+constexpr absl::Duration kIdleMemory = absl::Seconds(60);
 constexpr absl::Duration kDrainPollInterval = absl::Milliseconds(20);
 
 absl::Status CheckOptions(const ServerOptions& options) {
@@ -112,11 +114,13 @@ class RunningServer final : public Server {
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
         quota_(options.memory_limit_bytes),
         suspended_uploads_(options.upload_resume_window),
-        metrics_({.devices = &devices_,
-                  .store = &store_,
-                  .quota = &quota_,
-                  .calls = &inflight_,
-                  .version = Version()}) {
+        metrics_(
+            {.devices = &devices_,
+             .store = &store_,
+             .quota = &quota_,
+             .calls = &inflight_,
+             .suspended_uploads = [this] { return suspended_uploads_.size(); },
+             .version = Version()}) {
     devices_.Add(NewCpuBackend({.max_pooled_bytes = static_cast<std::size_t>(
                                     options.memory_limit_bytes / kPooledPart)},
                                [this](std::size_t count, const auto& body) {
@@ -153,6 +157,9 @@ class RunningServer final : public Server {
     sweeper_.emplace(kSweepInterval, [this] {
       store_.Sweep();
       suspended_uploads_.Sweep();
+      for (const auto& backend : devices_.backends()) {
+        backend->Trim(kIdleMemory);
+      }
     });
     return absl::OkStatus();
   }

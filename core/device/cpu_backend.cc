@@ -75,7 +75,7 @@ class CpuWriter final : public BufferWriter {
 class CpuBackend final : public DeviceBackend {
  public:
   CpuBackend(Arena::Options options, ParallelFor parallel_for)
-      : arena_(options),
+      : arena_(std::move(options)),
         description_(CpuModelName()),
         parallel_for_(std::move(parallel_for)) {}
 
@@ -96,6 +96,14 @@ class CpuBackend final : public DeviceBackend {
                        reason::kMemoryExhausted, "out of memory");
     }
   }
+
+  PoolStats pool_stats() const override {
+    const Arena::Stats stats = arena_.stats();
+    return {.reserved_bytes = stats.used_bytes + stats.pooled_bytes,
+            .used_bytes = stats.used_bytes};
+  }
+
+  void Trim(absl::Duration idle) override { arena_.Trim(idle); }
 
   std::unique_ptr<BufferWriter> NewWriter(
       std::shared_ptr<Buffer> buffer,
@@ -168,7 +176,8 @@ class CpuBackend final : public DeviceBackend {
 
 std::unique_ptr<DeviceBackend> NewCpuBackend(Arena::Options options,
                                              ParallelFor parallel_for) {
-  return std::make_unique<CpuBackend>(options, std::move(parallel_for));
+  return std::make_unique<CpuBackend>(std::move(options),
+                                      std::move(parallel_for));
 }
 
 }  // namespace tensord

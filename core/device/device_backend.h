@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "core/cast/cast.h"
 #include "core/cast/cast_stream.h"
@@ -56,6 +57,17 @@ class DeviceBackend {
   // An uninitialised buffer. RESOURCE_EXHAUSTED (MEMORY_EXHAUSTED).
   virtual absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
       std::size_t size_bytes) = 0;
+
+  // What Allocate keeps for the next taker.
+  struct PoolStats {
+    // Bytes that were asked of the system, and how many of them are in buffers.
+    std::size_t reserved_bytes = 0;
+    std::size_t used_bytes = 0;
+  };
+  virtual PoolStats pool_stats() const = 0;
+
+  // Gives memory that no buffer took for `idle` at least back to the system.
+  virtual void Trim(absl::Duration idle) = 0;
 
   // A writer that fills `buffer` with packed elements of conversion.to. Only
   // writers report on conversions. REQUIRES: conversion.to_order is native.

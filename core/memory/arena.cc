@@ -1,9 +1,11 @@
 #include "core/memory/arena.h"
 
+#include <array>
+#include <deque>
+#include <iterator>
 #include <map>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "absl/base/config.h"
 #include "absl/base/thread_annotations.h"
@@ -50,8 +52,9 @@ absl::Status OutOfMemory(std::size_t size_bytes) {
 // that each finds its way back, or to the system once the arena is gone.
 class Arena::Pool {
  public:
-  explicit Pool(std::size_t max_pooled_bytes)
-      : max_pooled_bytes_(max_pooled_bytes) {}
+  explicit Pool(Options options)
+      : clock_(std::move(options.clock)),
+        max_pooled_bytes_(options.max_pooled_bytes) {}
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -80,16 +83,19 @@ class Arena::Pool {
     if (!Keep(block)) ReleaseBlock(block.data, block.size_bytes);
   }
 
-  std::size_t Trim() {
-    FreeBlocks blocks;
+  std::size_t Trim(absl::Duration idle = absl::ZeroDuration()) {
+    const absl::Time last_use = clock_() - idle;
     std::size_t freed_bytes = 0;
-    {
-      MutexLock lock(mutex_);
-      blocks.swap(free_);
-      freed_bytes = std::exchange(pooled_bytes_, 0);
+    for (;;) {
+      const Batch batch = TakeIdle(last_use);
+      for (std::size_t i = 0; i < batch.count; ++i) {
+        const Block block = batch.blocks[i];
+        freed_bytes += block.size_bytes;
+        AllowAccess(block.data, block.size_bytes);
+        ReleaseBlock(block.data, block.size_bytes);
+      }
+      if (batch.count < batch.blocks.size()) return freed_bytes;
     }
-    ReleaseAll(blocks);
-    return freed_bytes;
   }
 
   // From here on nothing is kept.
@@ -108,7 +114,37 @@ class Arena::Pool {
 
  private:
   // By size. The last one that came back is the first to go: it is still warm.
-  using FreeBlocks = std::map<std::size_t, std::vector<std::byte*>>;
+  struct FreeBlock {
+    std::byte* data;
+    absl::Time since;
+  };
+  using FreeBlocks = std::map<std::size_t, std::deque<FreeBlock>>;
+
+  // A few at a time, so that others need not wait, and no memory is needed to
+  // give some back.
+  struct Batch {
+    std::array<Block, 64> blocks;
+    std::size_t count = 0;
+  };
+
+  // Takes blocks that are free since `last_use` or longer out of the pool, as
+  // many as there are and as fit.
+  Batch TakeIdle(absl::Time last_use) {
+    Batch batch;
+    MutexLock lock(mutex_);
+    for (auto it = free_.begin(); it != free_.end();) {
+      auto& [size_bytes, list] = *it;
+      // The first ones have been free for longest.
+      while (!list.empty() && list.front().since <= last_use) {
+        if (batch.count == batch.blocks.size()) return batch;
+        batch.blocks[batch.count++] = {list.front().data, size_bytes};
+        pooled_bytes_ -= size_bytes;
+        list.pop_front();
+      }
+      it = list.empty() ? free_.erase(it) : std::next(it);
+    }
+    return batch;
+  }
 
   // The smallest free block that is large enough; larger than `block_bytes`
   // only up to `most_bytes`.
@@ -119,7 +155,7 @@ class Arena::Pool {
       const auto it = free_.lower_bound(block_bytes);
       if (it == free_.end()) return block;
       if (it->first > block_bytes && it->first > most_bytes) return block;
-      block = {it->second.back(), it->first};
+      block = {it->second.back().data, it->first};
       it->second.pop_back();
       if (it->second.empty()) free_.erase(it);
       pooled_bytes_ -= block.size_bytes;
@@ -132,23 +168,24 @@ class Arena::Pool {
   // Puts a block that comes back among the free ones; false if it has to go to
   // the system.
   bool Keep(Block block) {
+    const absl::Time now = clock_();
     MutexLock lock(mutex_);
     used_bytes_ -= block.size_bytes;
     if (pooled_bytes_ > max_pooled_bytes_ ||
         block.size_bytes > max_pooled_bytes_ - pooled_bytes_) {
       return false;
     }
-    if (!Link(block)) return false;
+    if (!Link(block, now)) return false;
     ForbidAccess(block.data, block.size_bytes);
     pooled_bytes_ += block.size_bytes;
     return true;
   }
 
   // False if there is no memory for the entry.
-  bool Link(Block block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  bool Link(Block block, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     try {
       const auto it = free_.try_emplace(block.size_bytes).first;
-      it->second.push_back(block.data);
+      it->second.push_back({block.data, now});
       return true;
     } catch (const std::bad_alloc&) {
       const auto it = free_.find(block.size_bytes);
@@ -157,15 +194,7 @@ class Arena::Pool {
     }
   }
 
-  static void ReleaseAll(const FreeBlocks& blocks) {
-    for (const auto& [size_bytes, list] : blocks) {
-      for (std::byte* const data : list) {
-        AllowAccess(data, size_bytes);
-        ReleaseBlock(data, size_bytes);
-      }
-    }
-  }
-
+  const std::function<absl::Time()> clock_;
   Mutex mutex_;
   std::size_t max_pooled_bytes_ ABSL_GUARDED_BY(mutex_);
   FreeBlocks free_ ABSL_GUARDED_BY(mutex_);
@@ -174,7 +203,7 @@ class Arena::Pool {
 };
 
 Arena::Arena(Options options)
-    : pool_(std::make_shared<Pool>(options.max_pooled_bytes)) {}
+    : pool_(std::make_shared<Pool>(std::move(options))) {}
 
 Arena::~Arena() { pool_->Close(); }
 
@@ -195,7 +224,7 @@ absl::StatusOr<std::shared_ptr<std::byte>> Arena::Allocate(
   }
 }
 
-std::size_t Arena::Trim() { return pool_->Trim(); }
+std::size_t Arena::Trim(absl::Duration idle) { return pool_->Trim(idle); }
 
 Arena::Stats Arena::stats() const { return pool_->stats(); }
 

@@ -3,9 +3,12 @@
 #define TENSORD_CORE_MEMORY_ARENA_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 namespace tensord {
 
@@ -19,6 +22,7 @@ class Arena {
     // Most bytes of free blocks that are kept; what comes back beyond goes to
     // the system.
     std::size_t max_pooled_bytes = std::size_t{256} << 20;
+    std::function<absl::Time()> clock = absl::Now;
   };
   struct Stats {
     // Bytes in blocks that are handed out: at most an eighth more than was
@@ -38,8 +42,9 @@ class Arena {
   // RESOURCE_EXHAUSTED (MEMORY_EXHAUSTED) when the system has none.
   absl::StatusOr<std::shared_ptr<std::byte>> Allocate(std::size_t size_bytes);
 
-  // Gives free blocks back to the system; returns how many bytes.
-  std::size_t Trim();
+  // Gives free blocks back to the system, those that nobody took for `idle` at
+  // least; returns how many bytes.
+  std::size_t Trim(absl::Duration idle = absl::ZeroDuration());
 
   Stats stats() const;
 

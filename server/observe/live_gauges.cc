@@ -1,7 +1,11 @@
 #include "server/observe/live_gauges.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <fstream>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -81,6 +85,15 @@ void Add(prometheus::MetricFamily& family, GaugeLabels labels,
   family.metric.push_back(std::move(metric));
 }
 
+// The second number of /proc/self/statm counts pages; 0 if it can not be read.
+std::int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  std::int64_t size = 0;
+  std::int64_t resident = 0;
+  file >> size >> resident;
+  return file ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
 class LiveGauges final : public prometheus::Collectable {
  public:
   explicit LiveGauges(GaugeSources sources) : sources_(std::move(sources)) {}
@@ -93,12 +106,33 @@ class LiveGauges final : public prometheus::Collectable {
     auto inflight =
         Family("tensord_inflight_rpcs", "Calls that are being worked on.");
     Add(inflight, {}, sources_.calls->total());
+    auto suspended =
+        Family("tensord_suspended_uploads",
+               "Uploads that lost their connection and may be gone on with.");
+    Add(suspended, {}, static_cast<std::int64_t>(sources_.suspended_uploads()));
     auto build = Family("tensord_build_info", "Always 1.");
     Add(build,
         {{"version", sources_.version},
          {"cuda", sources_.devices->cuda_built() ? "true" : "false"}},
         1);
-    return {Tensors(usages), Memory(usages), limit, inflight, build};
+    auto resident = Family("process_resident_memory_bytes",
+                           "Memory that the process has in RAM.");
+    Add(resident, {}, ResidentBytes());
+    auto reserved = Family(
+        "tensord_pool_reserved_bytes",
+        "Bytes that were asked of the system for tensors, in use or not.");
+    auto used = Family("tensord_pool_used_bytes",
+                       "Bytes of tensord_pool_reserved_bytes in use.");
+    for (const auto& backend : sources_.devices->backends()) {
+      const auto stats = backend->pool_stats();
+      const std::string device = DeviceString(backend->device());
+      Add(reserved, {{"device", device}},
+          static_cast<std::int64_t>(stats.reserved_bytes));
+      Add(used, {{"device", device}},
+          static_cast<std::int64_t>(stats.used_bytes));
+    }
+    return {Tensors(usages), Memory(usages), limit,     reserved, used,
+            resident,        inflight,       suspended, build};
   }
 
  private:

@@ -2,6 +2,8 @@
 #ifndef TENSORD_SERVER_OBSERVE_LIVE_GAUGES_H_
 #define TENSORD_SERVER_OBSERVE_LIVE_GAUGES_H_
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,12 +24,16 @@ struct GaugeSources {
   const TensorStore* store;
   const Quota* quota;
   const InflightCalls* calls;
+  // Number of uploads that wait for their client to go on.
+  std::function<std::size_t()> suspended_uploads;
   // Of the server.
   std::string version;
 };
 
 // tensord_tensors{device}, tensord_memory_bytes{device,kind},
-// tensord_memory_limit_bytes, tensord_inflight_rpcs,
+// tensord_memory_limit_bytes, tensord_pool_reserved_bytes{device},
+// tensord_pool_used_bytes{device}, process_resident_memory_bytes,
+// tensord_inflight_rpcs, tensord_suspended_uploads,
 // tensord_build_info{version,cuda}. Memory of kind "stored" belongs to tensors
 // in the store, each buffer counted once; all else that counts against the
 // limit, such as uploads under way, is "reserved". One look walks the whole

@@ -160,6 +160,19 @@ TEST_P(DeviceConformanceTest, DescribesItself) {
   EXPECT_FALSE(backend_->description().empty());
 }
 
+TEST_P(DeviceConformanceTest, TellsOfTheMemoryItUses) {
+  const std::size_t used_before = backend_->pool_stats().used_bytes;
+  std::shared_ptr<Buffer> buffer = Allocate(3 << 20);
+  ASSERT_NE(buffer, nullptr);
+  const auto stats = backend_->pool_stats();
+  EXPECT_GE(stats.used_bytes, used_before + (3 << 20));
+  EXPECT_GE(stats.reserved_bytes, stats.used_bytes);
+  buffer.reset();
+  EXPECT_EQ(backend_->pool_stats().used_bytes, used_before);
+  backend_->Trim(absl::ZeroDuration());
+  EXPECT_EQ(backend_->pool_stats().reserved_bytes, used_before);
+}
+
 TEST_P(DeviceConformanceTest, AllocatesAlignedBuffersOnItsDevice) {
   std::set<std::uint64_t> ids;
   for (const std::size_t size : {0, 1, 63, 4096, 3 << 20}) {

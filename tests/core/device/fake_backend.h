@@ -69,6 +69,9 @@ class FakeBackend final : public DeviceBackend {
                                     *std::move(memory));
   }
 
+  PoolStats pool_stats() const override { return memory_->pool_stats(); }
+  void Trim(absl::Duration idle) override { memory_->Trim(idle); }
+
   std::unique_ptr<BufferWriter> NewWriter(
       std::shared_ptr<Buffer> buffer,
       const CastStream::Options& conversion) override {

@@ -89,6 +89,26 @@ TEST(ArenaTest, KeepsNothingWhenToldSo) {
   }
 }
 
+TEST(ArenaTest, TrimGivesBackWhatNobodyTookForAWhile) {
+  absl::Time now = absl::FromUnixSeconds(1000);
+  Arena arena({.clock = [&] { return now; }});
+  std::vector<Block> old;
+  for (int i = 0; i < 200; ++i) old.push_back(Take(arena, 128));
+  old.clear();
+  Take(arena, 3 * kMiB).reset();
+  now += absl::Seconds(10);
+  // The block that is used again counts as new.
+  Take(arena, 3 * kMiB).reset();
+  Take(arena, 128).reset();
+  Take(arena, 64).reset();
+  EXPECT_EQ(arena.Trim(absl::Seconds(11)), 0);
+  EXPECT_EQ(arena.Trim(absl::Seconds(10)), 199 * 128);
+  EXPECT_EQ(arena.stats().pooled_bytes, 3 * kMiB + 128 + 64);
+  now += absl::Seconds(10);
+  EXPECT_EQ(arena.Trim(absl::Seconds(10)), 3 * kMiB + 128 + 64);
+  EXPECT_EQ(arena.stats().pooled_bytes, 0);
+}
+
 TEST(ArenaTest, TrimGivesBackWhatIsPooledAndNoMore) {
   Arena arena({});
   const Block kept = Take(arena, 2 * kMiB);

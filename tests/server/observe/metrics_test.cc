@@ -29,11 +29,13 @@ class MetricsTest : public ::testing::Test {
  protected:
   MetricsTest() {
     devices_.Add(NewCpuBackend({.max_pooled_bytes = 0}));
-    metrics_ = std::make_unique<Metrics>(GaugeSources{.devices = &devices_,
-                                                      .store = &store_,
-                                                      .quota = &quota_,
-                                                      .calls = &inflight_,
-                                                      .version = "1.2.3"});
+    metrics_ = std::make_unique<Metrics>(
+        GaugeSources{.devices = &devices_,
+                     .store = &store_,
+                     .quota = &quota_,
+                     .calls = &inflight_,
+                     .suspended_uploads = [] { return 3; },
+                     .version = "1.2.3"});
   }
 
   // The value of a series; nothing if it is not there.
@@ -219,6 +221,14 @@ TEST_F(MetricsTest, LooksAtCallsAndVersion) {
   inflight_.Leave(/*is_probe=*/true);
   EXPECT_EQ(Value("tensord_inflight_rpcs"), 1);
   EXPECT_EQ(Value("tensord_build_info{version=\"1.2.3\",cuda=\"false\"}"), 1);
+}
+
+TEST_F(MetricsTest, LooksAtMemoryThatIsKept) {
+  const auto buffer = *devices_.backends().front()->Allocate(3 << 20);
+  EXPECT_EQ(Value("tensord_pool_reserved_bytes{device=\"cpu\"}"), 3 << 20);
+  EXPECT_EQ(Value("tensord_pool_used_bytes{device=\"cpu\"}"), 3 << 20);
+  EXPECT_GT(Value("process_resident_memory_bytes"), 1 << 20);
+  EXPECT_EQ(Value("tensord_suspended_uploads"), 3);
 }
 
 TEST_F(MetricsTest, CountsFromManyThreads) {

@@ -20,6 +20,8 @@ class BrokenBackend final : public DeviceBackend {
     return MakeError(absl::StatusCode::kResourceExhausted,
                      reason::kMemoryExhausted, "none");
   }
+  PoolStats pool_stats() const override { return {}; }
+  void Trim(absl::Duration) override {}
   std::unique_ptr<BufferWriter> NewWriter(std::shared_ptr<Buffer>,
                                           const CastStream::Options&) override {
     return nullptr;
