@@ -130,13 +130,13 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id) {
   Dropped dropped;
   MutexLock lock(mutex_);
   std::string claimed = id.empty() ? NewId() : std::string(id);
-  const auto it = tensors_.find(claimed);
+  const auto it = Find(claimed);
   if (it != tensors_.end()) {
     if (!IsExpired(*it->second, now)) {
       return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
                        absl::StrCat("there is a tensor ", QuoteForMessage(id)));
     }
-    dropped.push_back(Unlink(it));
+    dropped.push_back(Unlink(claimed));
   }
   if (!claims_.insert(claimed).second) {
     return MakeError(absl::StatusCode::kAborted, reason::kUploadConflict,
@@ -175,7 +175,7 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
   }
   changed->update_time = now;
   changed->etag = NewEtag();
-  dropped.push_back(Replace(tensors_.find(id), changed));
+  dropped.push_back(Replace(changed));
   return changed;
 }
 
@@ -183,10 +183,10 @@ absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
   const absl::Time now = clock_();
   Dropped dropped;
   MutexLock lock(mutex_);
-  const auto it = tensors_.find(id);
+  const auto it = Find(id);
   if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
   absl::Status status = CheckEtag(*it->second, etag);
-  if (status.ok()) dropped.push_back(Unlink(it));
+  if (status.ok()) dropped.push_back(Unlink(id));
   return status;
 }
 
@@ -207,7 +207,7 @@ std::size_t TensorStore::Sweep() {
   Dropped dropped;
   MutexLock lock(mutex_);
   while (!lifetimes_.empty() && lifetimes_.begin()->first <= now) {
-    dropped.push_back(Unlink(tensors_.find(lifetimes_.begin()->second)));
+    dropped.push_back(Unlink(lifetimes_.begin()->second));
   }
   return dropped.size();
 }
@@ -226,28 +226,38 @@ std::string TensorStore::NewId() {
   for (;;) {
     std::string id =
         absl::StrCat("t-", absl::Hex(RandomBits(), absl::kZeroPad16));
-    if (!tensors_.contains(id) && !claims_.contains(id)) return id;
+    if (!index_.contains(id) && !claims_.contains(id)) return id;
   }
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::GetLocked(
     std::string_view id, absl::Time now) const {
-  const auto it = tensors_.find(id);
+  const auto it = Find(id);
   if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
   return it->second;
 }
 
+TensorStore::TensorMap::const_iterator TensorStore::Find(
+    std::string_view id) const {
+  const auto it = index_.find(absl::string_view(id.data(), id.size()));
+  return it == index_.end() ? tensors_.end() : it->second;
+}
+
 void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
   const auto position = tensors_.emplace(stored->id, stored).first;
-  absl::Cleanup undo = [&] { tensors_.erase(position); };
+  absl::Cleanup undo_position = [&] { tensors_.erase(position); };
+  const auto entry = index_.emplace(position->first, position).first;
+  absl::Cleanup undo_entry = [&] { index_.erase(entry); };
   if (stored->expire_time != absl::InfiniteFuture()) {
     lifetimes_.emplace(stored->expire_time, stored->id);
   }
-  std::move(undo).Cancel();
+  std::move(undo_entry).Cancel();
+  std::move(undo_position).Cancel();
 }
 
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
-    TensorMap::iterator position, std::shared_ptr<const StoredTensor> stored) {
+    std::shared_ptr<const StoredTensor> stored) {
+  const TensorMap::iterator position = index_.find(stored->id)->second;
   const std::pair before(position->second->expire_time, stored->id);
   if (stored->expire_time != before.first) {
     if (stored->expire_time != absl::InfiniteFuture()) {
@@ -259,11 +269,15 @@ std::shared_ptr<const StoredTensor> TensorStore::Replace(
   return stored;
 }
 
-std::shared_ptr<const StoredTensor> TensorStore::Unlink(
-    TensorMap::iterator position) {
+std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
+  const auto entry = index_.find(absl::string_view(id.data(), id.size()));
+  const TensorMap::iterator position = entry->second;
   std::shared_ptr<const StoredTensor> stored = std::move(position->second);
+  index_.erase(entry);
   tensors_.erase(position);
-  lifetimes_.erase({stored->expire_time, stored->id});
+  if (stored->expire_time != absl::InfiniteFuture()) {
+    lifetimes_.erase({stored->expire_time, stored->id});
+  }
   return stored;
 }
 
