@@ -4,28 +4,23 @@
 #include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "core/memory/arena.h"
-#include "core/transform.h"
 #include "google/protobuf/empty.pb.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
-#include "server/rpc/array_receiver.h"
 #include "server/rpc/buffer_allocator.h"
 #include "server/rpc/call.h"
 #include "server/rpc/convert_stream.h"
 #include "server/rpc/download_stream.h"
 #include "server/rpc/find_tensor.h"
-#include "server/rpc/operations.h"
 #include "server/rpc/page_token.h"
-#include "server/rpc/read_plan.h"
+#include "server/rpc/tensor_calls.h"
 #include "server/rpc/update.h"
 #include "server/rpc/upload_stream.h"
 #include "server/wire/proto_convert.h"
@@ -40,8 +35,6 @@ using grpc::ByteBuffer;
 
 // Blocks of chunks that are kept for the next ones.
 constexpr std::size_t kPooledBlockBytes = std::size_t{32} << 20;
-// Work on more bytes does not run on gRPC's threads.
-constexpr std::int64_t kMaxInlineBytes = std::int64_t{1} << 20;
 
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
@@ -66,42 +59,6 @@ using WithServer = v1::TensorService::WithCallbackMethod_ListDevices<
 using ServiceBase = WithStreams<
     WithElements<WithMetadata<WithServer<v1::TensorService::Service>>>>;
 
-// The arrays of a CreateTensorRequest: what it is, and its bytes.
-struct InlineArray {
-  DeclaredArray declared;
-  std::string_view data;
-  std::string_view field;
-};
-
-InlineArray ParseInlineArray(const v1::CreateTensorRequest& request,
-                             Violations& violations) {
-  InlineArray array;
-  switch (request.array_case()) {
-    case v1::CreateTensorRequest::kRaw:
-      array.declared.raw =
-          ParseArraySpec(request.raw().spec(), "raw.spec", violations);
-      array.data = request.raw().data();
-      array.field = "raw.data";
-      break;
-    case v1::CreateTensorRequest::kNpy:
-      array.data = request.npy();
-      array.field = "npy";
-      break;
-    case v1::CreateTensorRequest::ARRAY_NOT_SET:
-      violations.Check(
-          InvalidArgument(reason::kArrayMissing, "there is no array"), "array");
-  }
-  array.declared.total_bytes = static_cast<std::int64_t>(array.data.size());
-  return array;
-}
-
-absl::StatusOr<Tensor> Receive(ArrayReceiver& receiver, std::string_view data) {
-  absl::Status status = receiver.Start();
-  if (status.ok()) status = receiver.Write(data);
-  if (!status.ok()) return status;
-  return receiver.Finish();
-}
-
 absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
   if (page_size < 0) {
     return InvalidArgument(reason::kPageSizeInvalid,
@@ -112,25 +69,13 @@ absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
   return static_cast<std::size_t>(std::min(page_size, kMaxPageSize));
 }
 
-// A TransformTensor whose arguments are checked.
-struct Transformation {
-  std::shared_ptr<const StoredTensor> source;
-  std::vector<Operation> operations;
-  std::optional<TensorStore::Claim> claim;
-  std::optional<absl::Duration> ttl;
-  // Nothing if nobody asks.
-  std::optional<ConversionReport> report;
-};
-
 class Service final : public ServiceBase {
  public:
   explicit Service(const ServiceContext& context)
       : context_(context),
         allocator_(*context_.devices, *context_.quota,
                    context_.limits.max_tensor_bytes),
-        allocate_([this](Device device, std::int64_t size_bytes) {
-          return allocator_.Allocate(device, size_bytes);
-        }),
+        calls_(context_, allocator_),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)) {}
   ~Service() override { workers_.join(); }
@@ -152,19 +97,23 @@ class Service final : public ServiceBase {
 
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Reply(*call, [&] { return Create(*request, *response); });
+    return Reply(*call, [&] { return calls_.Create(*request, *response); });
   }
 
   Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
                     v1::ReadTensorResponse* response) override {
-    return Reply(*call, [&] { return Read(*request, *response); });
+    return Reply(*call, [&] {
+      return calls_.Read(*request, context_.limits.max_message_bytes,
+                         *response);
+    });
   }
 
   Unary* TransformTensor(Call* call, const v1::TransformTensorRequest* request,
                          v1::Tensor* response) override {
     Unary* const reactor = call->DefaultReactor();
     auto job = std::make_unique<Transformation>();
-    absl::Status status = Guarded([&] { return Prepare(*request, *job); });
+    absl::Status status =
+        Guarded([&] { return calls_.Prepare(*request, *job); });
     if (!status.ok()) {
       End(*reactor, *call, status);
     } else if (job->source->tensor.size_bytes() <= kMaxInlineBytes) {
@@ -177,11 +126,7 @@ class Service final : public ServiceBase {
 
   Unary* GetTensor(Call* call, const v1::GetTensorRequest* request,
                    v1::Tensor* response) override {
-    return Reply(*call, [&] {
-      const auto stored = FindTensor(*context_.store, request->name());
-      if (stored.ok()) *response = WriteTensor(**stored);
-      return stored.status();
-    });
+    return Reply(*call, [&] { return calls_.Get(*request, *response); });
   }
 
   Unary* ListTensors(Call* call, const v1::ListTensorsRequest* request,
@@ -196,14 +141,7 @@ class Service final : public ServiceBase {
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
                       google::protobuf::Empty*) override {
-    return Reply(*call, [&] {
-      const absl::StatusOr<std::string> id = ParseTensorName(request->name());
-      if (!id.ok()) return id.status();
-      absl::Status status = context_.store->Delete(*id, request->etag());
-      return absl::IsNotFound(status) && request->allow_missing()
-                 ? absl::OkStatus()
-                 : NameIfNotFound(std::move(status), request->name());
-    });
+    return Reply(*call, [&] { return calls_.Delete(*request); });
   }
 
   Unary* ListDevices(Call* call, const v1::ListDevicesRequest*,
@@ -238,96 +176,6 @@ class Service final : public ServiceBase {
     return reactor;
   }
 
-  absl::Status Create(const v1::CreateTensorRequest& request,
-                      v1::Tensor& response) {
-    Violations violations;
-    violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
-    InlineArray array = ParseInlineArray(request, violations);
-    const NewTensorOptions options =
-        ParseTensorOptions(request.options(), "options", violations);
-    if (!violations.empty()) return violations.status();
-    auto claim = context_.store->ClaimId(request.tensor_id());
-    if (!claim.ok()) return claim.status();
-    ArrayReceiver receiver(std::move(array.declared), options, context_,
-                           allocator_);
-    auto tensor = Receive(receiver, array.data);
-    if (!tensor.ok()) {
-      return AtRequestField(tensor.status(), "options", array.field);
-    }
-    context_.events->ArrayBytesReceived(array.declared.total_bytes);
-    response = WriteTensor(
-        *(*std::move(claim)).Commit(*std::move(tensor), options.ttl),
-        receiver.report());
-    return absl::OkStatus();
-  }
-
-  absl::Status Read(const v1::ReadTensorRequest& request,
-                    v1::ReadTensorResponse& response) {
-    Violations violations;
-    violations.Check(ParseTensorName(request.name()).status(), "name");
-    const TensorReadOptions options =
-        ParseReadOptions(request.options(), "options", violations);
-    if (!violations.empty()) return violations.status();
-    const auto stored = FindTensor(*context_.store, request.name());
-    if (!stored.ok()) return stored.status();
-    auto plan = ReadPlan::Make((*stored)->tensor, options, *context_.devices);
-    if (!plan.ok()) return plan.status();
-    *response.mutable_spec() = WriteArraySpec(plan->format());
-    absl::Status status = CheckResultSize(*plan, response);
-    return status.ok() ? ReadAll(*plan, response) : status;
-  }
-
-  absl::Status CheckResultSize(const ReadPlan& plan,
-                               const v1::ReadTensorResponse& response) const {
-    // The tag and length of the data.
-    constexpr std::int64_t kFraming = 16;
-    const std::int64_t size =
-        plan.total_bytes() + kFraming +
-        static_cast<std::int64_t>(response.ByteSizeLong());
-    if (size <= context_.limits.max_message_bytes) return absl::OkStatus();
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, reason::kResultTooLarge,
-        absl::StrCat("the result has ", plan.total_bytes(),
-                     " bytes; a message has room for ",
-                     context_.limits.max_message_bytes,
-                     " with everything in it: use DownloadTensor"));
-  }
-
-  absl::Status ReadAll(ReadPlan& plan, v1::ReadTensorResponse& response) {
-    std::string& data = *response.mutable_data();
-    data.resize(static_cast<std::size_t>(plan.total_bytes()));
-    const absl::Time start = absl::Now();
-    absl::Status status = plan.Copy(0, plan.total_bytes(),
-                                    reinterpret_cast<std::byte*>(data.data()));
-    if (status.ok()) status = plan.Verdict();
-    if (!status.ok()) return status;
-    const Tensor& source = plan.source();
-    context_.events->Converted(source.dtype(), plan.format().dtype,
-                               source.device(), absl::Now() - start);
-    context_.events->ArrayBytesSent(plan.total_bytes());
-    return status;
-  }
-
-  absl::Status Prepare(const v1::TransformTensorRequest& request,
-                       Transformation& job) {
-    Violations violations;
-    violations.Check(ParseTensorName(request.name()).status(), "name");
-    violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
-    job.operations = ParseOperations(request.operations(), violations);
-    if (request.has_ttl()) {
-      job.ttl = violations.Take(ParseTtl(request.ttl()), "ttl");
-    }
-    if (request.report_conversion()) job.report.emplace();
-    if (!violations.empty()) return violations.status();
-    auto source = FindTensor(*context_.store, request.name());
-    if (!source.ok()) return source.status();
-    job.source = *std::move(source);
-    auto claim = context_.store->ClaimId(request.tensor_id());
-    if (!claim.ok()) return claim.status();
-    job.claim.emplace(*std::move(claim));
-    return absl::OkStatus();
-  }
-
   // Runs a transformation on a thread that may take its time.
   void Defer(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
              v1::Tensor& response) {
@@ -344,29 +192,12 @@ class Service final : public ServiceBase {
   void Run(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
            v1::Tensor& response) {
     absl::Status status =
-        call.IsCancelled() ? absl::CancelledError()
-                           : Guarded([&] { return Transform(*job, response); });
+        call.IsCancelled()
+            ? absl::CancelledError()
+            : Guarded([&] { return calls_.Transform(*job, response); });
     // Whoever hears of a refusal finds nothing of it left.
     job.reset();
     End(reactor, call, status);
-  }
-
-  absl::Status Transform(Transformation& job, v1::Tensor& response) {
-    const Tensor& source = job.source->tensor;
-    const absl::Time start = absl::Now();
-    const TransformContext context{
-        *context_.devices, allocate_,
-        job.report.has_value() ? &*job.report : nullptr};
-    auto tensor = Apply(job.operations, source, context);
-    if (!tensor.ok()) return tensor.status();
-    if (tensor->buffer() != source.buffer()) {
-      context_.events->Converted(source.dtype(), tensor->dtype(),
-                                 tensor->device(), absl::Now() - start);
-    }
-    response = WriteTensor(
-        *(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl),
-        job.report);
-    return absl::OkStatus();
   }
 
   absl::Status List(const v1::ListTensorsRequest& request,
@@ -426,7 +257,7 @@ class Service final : public ServiceBase {
 
   const ServiceContext context_;
   BufferAllocator allocator_;
-  const Allocator allocate_;
+  TensorCalls calls_;
   // Chunks that are converted on the way.
   Arena blocks_;
   const PageTokens page_tokens_;
