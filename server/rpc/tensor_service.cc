@@ -14,6 +14,7 @@
 #include "google/protobuf/empty.pb.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/batch_stream.h"
 #include "server/rpc/buffer_allocator.h"
 #include "server/rpc/call.h"
 #include "server/rpc/convert_stream.h"
@@ -43,7 +44,8 @@ constexpr int kMaxPageSize = 1000;
 template <class Base>
 using WithStreams = v1::TensorService::WithRawCallbackMethod_UploadTensor<
     v1::TensorService::WithRawCallbackMethod_DownloadTensor<
-        v1::TensorService::WithRawCallbackMethod_ConvertArray<Base>>>;
+        v1::TensorService::WithRawCallbackMethod_ConvertArray<
+            v1::TensorService::WithRawCallbackMethod_Batch<Base>>>>;
 template <class Base>
 using WithElements = v1::TensorService::WithCallbackMethod_CreateTensor<
     v1::TensorService::WithCallbackMethod_ReadTensor<
@@ -93,6 +95,10 @@ class Service final : public ServiceBase {
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* ConvertArray(
       Call* call) override {
     return ServeConvert(context_, blocks_, *call);
+  }
+
+  grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* Batch(Call* call) override {
+    return ServeBatch(context_, calls_, workers_, *call);
   }
 
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
