@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/random/random.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -126,9 +127,11 @@ class TensorStore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Clock clock_;
+  mutable Mutex mutex_;
+  // Seeded by the system, which is too slow to be asked for every id.
+  absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
   // Sets the etags of this store apart from those of another run.
   const std::uint64_t etag_salt_;
-  mutable Mutex mutex_;
   TensorMap tensors_ ABSL_GUARDED_BY(mutex_);
   // Ids of the tensors that expire, soonest first.
   std::set<std::pair<absl::Time, std::string>> lifetimes_
