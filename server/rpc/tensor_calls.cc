@@ -110,9 +110,8 @@ absl::Status TensorCalls::Create(const v1::CreateTensorRequest& request,
     return AtRequestField(tensor.status(), "options", array.field);
   }
   context_.events->ArrayBytesReceived(array.declared.total_bytes);
-  response =
-      WriteTensor(*(*std::move(claim)).Commit(*std::move(tensor), options.ttl),
-                  receiver.report());
+  WriteTensor(*(*std::move(claim)).Commit(*std::move(tensor), options.ttl),
+              receiver.report(), response);
   return absl::OkStatus();
 }
 
@@ -136,7 +135,7 @@ absl::Status TensorCalls::Read(const v1::ReadTensorRequest& request,
 absl::Status TensorCalls::Get(const v1::GetTensorRequest& request,
                               v1::Tensor& response) {
   const auto stored = FindTensor(*context_.store, request.name());
-  if (stored.ok()) response = WriteTensor(**stored);
+  if (stored.ok()) WriteTensor(**stored, std::nullopt, response);
   return stored.status();
 }
 
@@ -181,8 +180,8 @@ absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
     context_.events->Converted(source.dtype(), tensor->dtype(),
                                tensor->device(), absl::Now() - start);
   }
-  response = WriteTensor(
-      *(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl), job.report);
+  WriteTensor(*(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl),
+              job.report, response);
   return absl::OkStatus();
 }
 
