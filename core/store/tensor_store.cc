@@ -1,7 +1,6 @@
 #include "core/store/tensor_store.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -28,11 +27,6 @@ absl::Status BadId(std::string_view id, std::string_view problem) {
                    "; an id is 1 to 255 characters out of A-Z a-z 0-9 . _ - ~ "
                    ": and /, where no segment between slashes is empty, '.' "
                    "or '..'"));
-}
-
-std::uint64_t RandomBits() {
-  std::random_device device;
-  return (std::uint64_t{device()} << 32) ^ device();
 }
 
 // A bijection that leaves no visible order: SplitMix64's finaliser.
@@ -90,7 +84,8 @@ absl::Status CheckTensorId(std::string_view id) {
 }
 
 TensorStore::TensorStore(Clock clock)
-    : clock_(std::move(clock)), etag_salt_(RandomBits()) {}
+    : clock_(std::move(clock)),
+      etag_salt_(absl::Uniform<std::uint64_t>(random_)) {}
 
 TensorStore::Claim::Claim(TensorStore* store, std::string id)
     : store_(store), id_(std::move(id)) {}
@@ -224,8 +219,9 @@ std::string TensorStore::NewEtag() {
 
 std::string TensorStore::NewId() {
   for (;;) {
-    std::string id =
-        absl::StrCat("t-", absl::Hex(RandomBits(), absl::kZeroPad16));
+    std::string id = absl::StrCat(
+        "t-",
+        absl::Hex(absl::Uniform<std::uint64_t>(random_), absl::kZeroPad16));
     if (!index_.contains(id) && !claims_.contains(id)) return id;
   }
 }

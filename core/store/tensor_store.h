@@ -16,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/random/random.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -133,9 +134,11 @@ class TensorStore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Clock clock_;
+  mutable Mutex mutex_;
+  // Seeded by the system, which is too slow to be asked for every id.
+  absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
   // Sets the etags of this store apart from those of another run.
   const std::uint64_t etag_salt_;
-  mutable Mutex mutex_;
   TensorMap tensors_ ABSL_GUARDED_BY(mutex_);
   // By id, in fewer steps than a map of many takes. Keys are those of tensors_.
   absl::flat_hash_map<absl::string_view, TensorMap::iterator> index_

@@ -22,10 +22,7 @@ grpc::Status Convert(const absl::Status& status,
                      grpc::CallbackServerContext& context,
                      ServiceEvents& events) {
   if (status.ok()) return grpc::Status::OK;
-  if (status.code() != absl::StatusCode::kCancelled) {
-    const std::string reason = GetErrorReason(status);
-    events.Refused(reason.empty() ? reason::kInternal : reason);
-  }
+  CountRefusal(status, events);
   if (const std::optional<absl::Duration> delay = RetryDelay(status)) {
     context.AddTrailingMetadata("grpc-retry-pushback-ms",
                                 PushbackMilliseconds(*delay));
@@ -43,6 +40,12 @@ absl::Status OutOfMemory() {
 absl::Status InternalError() {
   return MakeError(absl::StatusCode::kInternal, reason::kInternal,
                    "internal error");
+}
+
+void CountRefusal(const absl::Status& refusal, ServiceEvents& events) {
+  if (refusal.code() == absl::StatusCode::kCancelled) return;
+  const std::string reason = GetErrorReason(refusal);
+  events.Refused(reason.empty() ? reason::kInternal : reason);
 }
 
 grpc::Status Conclude(const absl::Status& status,

@@ -30,6 +30,9 @@ absl::Status Guarded(Work&& work) noexcept {
   }
 }
 
+// Tells `events` of a refusal, unless the client itself gave the call up.
+void CountRefusal(const absl::Status& refusal, ServiceEvents& events);
+
 // What to finish a call with: tells `events` of a refusal, adds the trailer
 // grpc-retry-pushback-ms where it applies, and converts.
 grpc::Status Conclude(const absl::Status& status,

@@ -4,30 +4,26 @@
 #include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "core/memory/arena.h"
-#include "core/transform.h"
 #include "google/protobuf/empty.pb.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
-#include "server/rpc/array_receiver.h"
+#include "server/rpc/batch_stream.h"
 #include "server/rpc/buffer_allocator.h"
 #include "server/rpc/call.h"
 #include "server/rpc/convert_stream.h"
 #include "server/rpc/download_stream.h"
 #include "server/rpc/find_tensor.h"
-#include "server/rpc/operations.h"
 #include "server/rpc/page_token.h"
-#include "server/rpc/read_plan.h"
 #include "server/rpc/request_log.h"
 #include "server/rpc/suspended_uploads.h"
+#include "server/rpc/tensor_calls.h"
 #include "server/rpc/update.h"
 #include "server/rpc/upload_stream.h"
 #include "server/wire/proto_convert.h"
@@ -42,8 +38,6 @@ using grpc::ByteBuffer;
 
 // Blocks of chunks that are kept for the next ones.
 constexpr std::size_t kPooledBlockBytes = std::size_t{32} << 20;
-// Work on more bytes does not run on gRPC's threads.
-constexpr std::int64_t kMaxInlineBytes = std::int64_t{1} << 20;
 
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
@@ -52,7 +46,8 @@ constexpr int kMaxPageSize = 1000;
 template <class Base>
 using WithStreams = v1::TensorService::WithRawCallbackMethod_UploadTensor<
     v1::TensorService::WithRawCallbackMethod_DownloadTensor<
-        v1::TensorService::WithRawCallbackMethod_ConvertArray<Base>>>;
+        v1::TensorService::WithRawCallbackMethod_ConvertArray<
+            v1::TensorService::WithRawCallbackMethod_Batch<Base>>>>;
 template <class Base>
 using WithElements = v1::TensorService::WithCallbackMethod_CreateTensor<
     v1::TensorService::WithCallbackMethod_QueryUpload<
@@ -69,42 +64,6 @@ using WithServer = v1::TensorService::WithCallbackMethod_ListDevices<
 using ServiceBase = WithStreams<
     WithElements<WithMetadata<WithServer<v1::TensorService::Service>>>>;
 
-// The arrays of a CreateTensorRequest: what it is, and its bytes.
-struct InlineArray {
-  DeclaredArray declared;
-  std::string_view data;
-  std::string_view field;
-};
-
-InlineArray ParseInlineArray(const v1::CreateTensorRequest& request,
-                             Violations& violations) {
-  InlineArray array;
-  switch (request.array_case()) {
-    case v1::CreateTensorRequest::kRaw:
-      array.declared.raw =
-          ParseArraySpec(request.raw().spec(), "raw.spec", violations);
-      array.data = request.raw().data();
-      array.field = "raw.data";
-      break;
-    case v1::CreateTensorRequest::kNpy:
-      array.data = request.npy();
-      array.field = "npy";
-      break;
-    case v1::CreateTensorRequest::ARRAY_NOT_SET:
-      violations.Check(
-          InvalidArgument(reason::kArrayMissing, "there is no array"), "array");
-  }
-  array.declared.total_bytes = static_cast<std::int64_t>(array.data.size());
-  return array;
-}
-
-absl::StatusOr<Tensor> Receive(ArrayReceiver& receiver, std::string_view data) {
-  absl::Status status = receiver.Start();
-  if (status.ok()) status = receiver.Write(data);
-  if (!status.ok()) return status;
-  return receiver.Finish();
-}
-
 absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
   if (page_size < 0) {
     return InvalidArgument(reason::kPageSizeInvalid,
@@ -115,17 +74,6 @@ absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
   return static_cast<std::size_t>(std::min(page_size, kMaxPageSize));
 }
 
-// A TransformTensor whose arguments are checked.
-struct Transformation {
-  std::shared_ptr<const StoredTensor> source;
-  std::vector<Operation> operations;
-  RequestLog::Ticket ticket;
-  std::optional<TensorStore::Claim> claim;
-  std::optional<absl::Duration> ttl;
-  // Nothing if nobody asks.
-  std::optional<ConversionReport> report;
-};
-
 class Service final : public ServiceBase {
  public:
   explicit Service(const ServiceContext& context)
@@ -133,9 +81,7 @@ class Service final : public ServiceBase {
         allocator_(*context_.devices, *context_.quota,
                    context_.limits.max_tensor_bytes,
                    [this] { return context_.suspended_uploads->DropOldest(); }),
-        allocate_([this](Device device, std::int64_t size_bytes) {
-          return allocator_.Allocate(device, size_bytes);
-        }),
+        calls_(context_, allocator_),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)) {}
   ~Service() override {
@@ -158,12 +104,13 @@ class Service final : public ServiceBase {
     return ServeConvert(context_, blocks_, *call);
   }
 
+  grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* Batch(Call* call) override {
+    return ServeBatch(context_, calls_, workers_, *call);
+  }
+
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Reply(*call, [&] {
-      return DoOnce(*context_.requests, *request, *response,
-                    [&] { return Create(*request, *response); });
-    });
+    return Reply(*call, [&] { return calls_.Create(*request, *response); });
   }
 
   Unary* QueryUpload(Call* call, const v1::QueryUploadRequest* request,
@@ -173,28 +120,21 @@ class Service final : public ServiceBase {
 
   Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
                     v1::ReadTensorResponse* response) override {
-    return Reply(*call, [&] { return Read(*request, *response); });
+    return Reply(*call, [&] {
+      return calls_.Read(*request, context_.limits.max_message_bytes,
+                         *response);
+    });
   }
 
   Unary* TransformTensor(Call* call, const v1::TransformTensorRequest* request,
                          v1::Tensor* response) override {
     Unary* const reactor = call->DefaultReactor();
     auto job = std::make_unique<Transformation>();
-    bool is_answered = false;
-    absl::Status status = Guarded([&] {
-      auto begun = BeginTransform(*request);
-      if (!begun.ok()) return begun.status();
-      is_answered = begun->answer.has_value();
-      if (is_answered) {
-        response->ParseFromString(*begun->answer);
-        return absl::OkStatus();
-      }
-      job->ticket = std::move(begun->ticket);
-      return Prepare(*request, *job);
-    });
-    if (!status.ok() || is_answered) {
+    absl::Status status =
+        Guarded([&] { return calls_.Prepare(*request, *job); });
+    if (!status.ok()) {
       End(*reactor, *call, status);
-    } else if (job->source->tensor.size_bytes() <= kMaxInlineBytes) {
+    } else if (job->source_bytes() <= kMaxInlineBytes) {
       Run(*reactor, *call, std::move(job), *response);
     } else {
       Defer(*reactor, *call, std::move(job), *response);
@@ -204,11 +144,7 @@ class Service final : public ServiceBase {
 
   Unary* GetTensor(Call* call, const v1::GetTensorRequest* request,
                    v1::Tensor* response) override {
-    return Reply(*call, [&] {
-      const auto stored = FindTensor(*context_.store, request->name());
-      if (stored.ok()) *response = WriteTensor(**stored);
-      return stored.status();
-    });
+    return Reply(*call, [&] { return calls_.Get(*request, *response); });
   }
 
   Unary* ListTensors(Call* call, const v1::ListTensorsRequest* request,
@@ -226,10 +162,7 @@ class Service final : public ServiceBase {
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
                       google::protobuf::Empty* response) override {
-    return Reply(*call, [&] {
-      return DoOnce(*context_.requests, *request, *response,
-                    [&] { return Delete(*request); });
-    });
+    return Reply(*call, [&] { return calls_.Delete(*request, *response); });
   }
 
   Unary* ListDevices(Call* call, const v1::ListDevicesRequest*,
@@ -264,27 +197,28 @@ class Service final : public ServiceBase {
     return reactor;
   }
 
-  absl::Status Create(const v1::CreateTensorRequest& request,
-                      v1::Tensor& response) {
-    Violations violations;
-    violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
-    InlineArray array = ParseInlineArray(request, violations);
-    const NewTensorOptions options =
-        ParseTensorOptions(request.options(), "options", violations);
-    if (!violations.empty()) return violations.status();
-    auto claim = ClaimTensorId(context_, request.tensor_id());
-    if (!claim.ok()) return claim.status();
-    ArrayReceiver receiver(std::move(array.declared), options, context_,
-                           allocator_);
-    auto tensor = Receive(receiver, array.data);
-    if (!tensor.ok()) {
-      return AtRequestField(tensor.status(), "options", array.field);
-    }
-    context_.events->ArrayBytesReceived(array.declared.total_bytes);
-    response = WriteTensor(
-        *(*std::move(claim)).Commit(*std::move(tensor), options.ttl),
-        receiver.report());
-    return absl::OkStatus();
+  // Runs a transformation on a thread that may take its time.
+  void Defer(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
+             v1::Tensor& response) {
+    absl::Status status = Guarded([&] {
+      asio::post(workers_, [this, &reactor, &call, job = std::move(job),
+                            &response]() mutable {
+        Run(reactor, call, std::move(job), response);
+      });
+      return absl::OkStatus();
+    });
+    if (!status.ok()) End(reactor, call, status);
+  }
+
+  void Run(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
+           v1::Tensor& response) {
+    absl::Status status =
+        call.IsCancelled()
+            ? absl::CancelledError()
+            : Guarded([&] { return calls_.Transform(*job, response); });
+    // Whoever hears of a refusal finds nothing of it left.
+    job.reset();
+    End(reactor, call, status);
   }
 
   absl::Status Query(const v1::QueryUploadRequest& request,
@@ -303,122 +237,6 @@ class Service final : public ServiceBase {
       return MakeError(absl::StatusCode::kNotFound, reason::kUploadNotFound,
                        absl::StrCat("there is no upload ", id));
     }
-    return absl::OkStatus();
-  }
-
-  absl::Status Read(const v1::ReadTensorRequest& request,
-                    v1::ReadTensorResponse& response) {
-    Violations violations;
-    violations.Check(ParseTensorName(request.name()).status(), "name");
-    const TensorReadOptions options =
-        ParseReadOptions(request.options(), "options", violations);
-    if (!violations.empty()) return violations.status();
-    const auto stored = FindTensor(*context_.store, request.name());
-    if (!stored.ok()) return stored.status();
-    auto plan = ReadPlan::Make((*stored)->tensor, options, *context_.devices);
-    if (!plan.ok()) return plan.status();
-    *response.mutable_spec() = WriteArraySpec(plan->format());
-    absl::Status status = CheckResultSize(*plan, response);
-    return status.ok() ? ReadAll(*plan, response) : status;
-  }
-
-  absl::Status CheckResultSize(const ReadPlan& plan,
-                               const v1::ReadTensorResponse& response) const {
-    // The tag and length of the data.
-    constexpr std::int64_t kFraming = 16;
-    const std::int64_t size =
-        plan.total_bytes() + kFraming +
-        static_cast<std::int64_t>(response.ByteSizeLong());
-    if (size <= context_.limits.max_message_bytes) return absl::OkStatus();
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, reason::kResultTooLarge,
-        absl::StrCat("the result has ", plan.total_bytes(),
-                     " bytes; a message has room for ",
-                     context_.limits.max_message_bytes,
-                     " with everything in it: use DownloadTensor"));
-  }
-
-  absl::Status ReadAll(ReadPlan& plan, v1::ReadTensorResponse& response) {
-    std::string& data = *response.mutable_data();
-    data.resize(static_cast<std::size_t>(plan.total_bytes()));
-    const absl::Time start = absl::Now();
-    absl::Status status = plan.Copy(0, plan.total_bytes(),
-                                    reinterpret_cast<std::byte*>(data.data()));
-    if (status.ok()) status = plan.Verdict();
-    if (!status.ok()) return status;
-    const Tensor& source = plan.source();
-    context_.events->Converted(source.dtype(), plan.format().dtype,
-                               source.device(), absl::Now() - start);
-    context_.events->ArrayBytesSent(plan.total_bytes());
-    return status;
-  }
-
-  absl::StatusOr<RequestLog::Begun> BeginTransform(
-      const v1::TransformTensorRequest& request) {
-    if (request.request_id().empty()) return RequestLog::Begun();
-    return context_.requests->Begin(request.request_id(),
-                                    RequestDigest(request));
-  }
-
-  absl::Status Prepare(const v1::TransformTensorRequest& request,
-                       Transformation& job) {
-    Violations violations;
-    violations.Check(ParseTensorName(request.name()).status(), "name");
-    violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
-    job.operations = ParseOperations(request.operations(), violations);
-    if (request.has_ttl()) {
-      job.ttl = violations.Take(ParseTtl(request.ttl()), "ttl");
-    }
-    if (request.report_conversion()) job.report.emplace();
-    if (!violations.empty()) return violations.status();
-    auto source = FindTensor(*context_.store, request.name());
-    if (!source.ok()) return source.status();
-    job.source = *std::move(source);
-    auto claim = ClaimTensorId(context_, request.tensor_id());
-    if (!claim.ok()) return claim.status();
-    job.claim.emplace(*std::move(claim));
-    return absl::OkStatus();
-  }
-
-  // Runs a transformation on a thread that may take its time.
-  void Defer(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
-             v1::Tensor& response) {
-    absl::Status status = Guarded([&] {
-      asio::post(workers_, [this, &reactor, &call, job = std::move(job),
-                            &response]() mutable {
-        Run(reactor, call, std::move(job), response);
-      });
-      return absl::OkStatus();
-    });
-    if (!status.ok()) End(reactor, call, status);
-  }
-
-  void Run(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
-           v1::Tensor& response) {
-    absl::Status status =
-        call.IsCancelled() ? absl::CancelledError()
-                           : Guarded([&] { return Transform(*job, response); });
-    // Whoever hears of a refusal finds nothing of it left.
-    job.reset();
-    End(reactor, call, status);
-  }
-
-  absl::Status Transform(Transformation& job, v1::Tensor& response) {
-    const Tensor& source = job.source->tensor;
-    const absl::Time start = absl::Now();
-    const TransformContext context{
-        *context_.devices, allocate_,
-        job.report.has_value() ? &*job.report : nullptr};
-    auto tensor = Apply(job.operations, source, context);
-    if (!tensor.ok()) return tensor.status();
-    if (tensor->buffer() != source.buffer()) {
-      context_.events->Converted(source.dtype(), tensor->dtype(),
-                                 tensor->device(), absl::Now() - start);
-    }
-    response = WriteTensor(
-        *(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl),
-        job.report);
-    std::move(job.ticket).Answer(response.SerializeAsString());
     return absl::OkStatus();
   }
 
@@ -463,15 +281,6 @@ class Service final : public ServiceBase {
     return absl::OkStatus();
   }
 
-  absl::Status Delete(const v1::DeleteTensorRequest& request) {
-    const absl::StatusOr<std::string> id = ParseTensorName(request.name());
-    if (!id.ok()) return id.status();
-    absl::Status status = context_.store->Delete(*id, request.etag());
-    return absl::IsNotFound(status) && request.allow_missing()
-               ? absl::OkStatus()
-               : NameIfNotFound(std::move(status), request.name());
-  }
-
   absl::Status Describe(v1::ServerInfo& info) const {
     info.set_version(context_.version);
     info.set_cuda_built(context_.devices->cuda_built());
@@ -488,7 +297,7 @@ class Service final : public ServiceBase {
 
   const ServiceContext context_;
   BufferAllocator allocator_;
-  const Allocator allocate_;
+  TensorCalls calls_;
   // Chunks that are converted on the way.
   Arena blocks_;
   const PageTokens page_tokens_;

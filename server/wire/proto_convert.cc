@@ -286,8 +286,15 @@ google::protobuf::Timestamp WriteTimestamp(absl::Time time) {
 
 v1::Tensor WriteTensor(const StoredTensor& stored,
                        const std::optional<ConversionReport>& report) {
-  const Tensor& tensor = stored.tensor;
   v1::Tensor out;
+  WriteTensor(stored, report, out);
+  return out;
+}
+
+void WriteTensor(const StoredTensor& stored,
+                 const std::optional<ConversionReport>& report,
+                 v1::Tensor& out) {
+  const Tensor& tensor = stored.tensor;
   out.set_name(absl::StrCat(std::string(kNamePrefix), stored.id));
   out.set_dtype(ToProto(tensor.dtype()));
   out.mutable_shape()->Add(tensor.shape().begin(), tensor.shape().end());
@@ -308,7 +315,6 @@ v1::Tensor WriteTensor(const StoredTensor& stored,
   if (report.has_value()) {
     *out.mutable_conversion_report() = WriteConversionReport(*report);
   }
-  return out;
 }
 
 }  // namespace tensord

@@ -119,6 +119,10 @@ absl::StatusOr<absl::Time> ParseExpireTime(
 v1::Tensor WriteTensor(
     const StoredTensor& stored,
     const std::optional<ConversionReport>& report = std::nullopt);
+// The same, into a message that is empty.
+void WriteTensor(const StoredTensor& stored,
+                 const std::optional<ConversionReport>& report,
+                 v1::Tensor& out);
 
 // REQUIRES: a time that Timestamp can say (years 1 to 9999).
 google::protobuf::Timestamp WriteTimestamp(absl::Time time);

@@ -7,6 +7,9 @@
 // Many tensors, COUNT of them, numbered FIRST, FIRST + STEP and so on:
 //   create FIRST STEP COUNT THREADS BYTES; open FIRST STEP COUNT;
 //   read COUNT THREADS BYTES; get and delete FIRST STEP COUNT THREADS
+// Many arrays, COUNT of them, WAY being `batch` or `single`:
+//   batch_create WAY COUNT BYTES, then of the same: batch_transform WAY;
+//   batch_read WAY; batch_delete WAY
 // Many connections: crowd CLIENTS ARRAYS BYTES
 #include <algorithm>
 #include <cstdint>
@@ -197,6 +200,108 @@ class Calls {
   std::vector<RemoteTensor> handles_;
 };
 
+// The same work on many small arrays as one batch, and as a call for each.
+class Batches {
+ public:
+  explicit Batches(Client client) : client_(std::move(client)) {}
+
+  Answer Create(const Arguments& arguments) {
+    const auto count = static_cast<std::size_t>(arguments.Number(1));
+    const auto size = static_cast<std::size_t>(arguments.Number(2));
+    source_.resize(count * size);
+    FillWithNumbers(source_.data(), source_.size());
+    std::vector<ArrayView> views;
+    for (std::size_t i = 0; i < count; ++i) {
+      views.push_back(View(source_.data() + i * size, DType::kFloat32, size));
+    }
+    tensors_.clear();
+    tensors_.reserve(count);
+    const Timer timer;
+    if (IsBatch(arguments)) {
+      Keep(client_.CreateBatch(views));
+    } else {
+      for (const ArrayView& view : views) {
+        tensors_.push_back(Value(client_.Create(view)));
+      }
+    }
+    return {timer.Seconds()};
+  }
+
+  // Puts copies in the places of the tensors.
+  Answer Transform(const Arguments& arguments) {
+    std::vector<RemoteTensor> old = std::move(tensors_);
+    tensors_.clear();
+    tensors_.reserve(old.size());
+    std::vector<const RemoteTensor*> sources;
+    for (const RemoteTensor& tensor : old) sources.push_back(&tensor);
+    const Timer timer;
+    if (IsBatch(arguments)) {
+      Keep(client_.TransformBatch(sources, {CloneOperation{}}));
+    } else {
+      for (const RemoteTensor& tensor : old) {
+        tensors_.push_back(Value(tensor.Transform({CloneOperation{}})));
+      }
+    }
+    const double seconds = timer.Seconds();
+    Done(client_.DeleteBatch(Pointers(old)));
+    return {seconds};
+  }
+
+  Answer Read(const Arguments& arguments) {
+    const std::size_t size = source_.size() / tensors_.size();
+    std::vector<std::byte> memory(source_.size());
+    std::vector<ReadDestination> reads;
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      reads.push_back({&tensors_[i], memory.data() + i * size, size});
+    }
+    const Timer timer;
+    if (IsBatch(arguments)) {
+      for (const absl::Status& status : Value(client_.ReadBatchInto(reads))) {
+        Done(status);
+      }
+    } else {
+      for (const ReadDestination& read : reads) {
+        Done(read.tensor->ReadInto(read.destination, read.size_bytes));
+      }
+    }
+    const double seconds = timer.Seconds();
+    Check(memory == source_, "other bytes came back from the server");
+    return {seconds};
+  }
+
+  Answer Delete(const Arguments& arguments) {
+    const Timer timer;
+    if (IsBatch(arguments)) {
+      Done(client_.DeleteBatch(Pointers(tensors_)));
+    } else {
+      for (RemoteTensor& tensor : tensors_) Done(tensor.Delete());
+    }
+    return {timer.Seconds()};
+  }
+
+ private:
+  static bool IsBatch(const Arguments& arguments) {
+    return arguments.Word(0) == "batch";
+  }
+
+  static std::vector<RemoteTensor*> Pointers(
+      std::vector<RemoteTensor>& tensors) {
+    std::vector<RemoteTensor*> pointers;
+    for (RemoteTensor& tensor : tensors) pointers.push_back(&tensor);
+    return pointers;
+  }
+
+  void Keep(absl::StatusOr<std::vector<absl::StatusOr<RemoteTensor>>> made) {
+    for (auto& tensor : Value(std::move(made))) {
+      tensors_.push_back(Value(std::move(tensor)));
+    }
+  }
+
+  Client client_;
+  std::vector<std::byte> source_;
+  std::vector<RemoteTensor> tensors_;
+};
+
 // Connections that move an array each, all at the same time.
 class Crowd {
  public:
@@ -261,12 +366,14 @@ int Obey() {
   std::string address;
   std::optional<Arrays> arrays;
   std::optional<Calls> calls;
+  std::optional<Batches> batches;
   const auto connect = [&](const Arguments& arguments,
                            const ClientOptions& options) {
     address = arguments.Word(0);
     const Client client = Value(Client::Connect(address, options));
     arrays.emplace(client, static_cast<std::size_t>(arguments.Number(1)));
     calls.emplace(client);
+    batches.emplace(client);
     return Answer{};
   };
   return ServeCommands({
@@ -320,6 +427,16 @@ int Obey() {
        [&](const Arguments& arguments) { return calls->Get(arguments); }},
       {"delete",
        [&](const Arguments& arguments) { return calls->Delete(arguments); }},
+      {"batch_create",
+       [&](const Arguments& arguments) { return batches->Create(arguments); }},
+      {"batch_transform",
+       [&](const Arguments& arguments) {
+         return batches->Transform(arguments);
+       }},
+      {"batch_read",
+       [&](const Arguments& arguments) { return batches->Read(arguments); }},
+      {"batch_delete",
+       [&](const Arguments& arguments) { return batches->Delete(arguments); }},
       {"crowd",
        [&](const Arguments& arguments) {
          return RunCrowd(address, arguments);

@@ -38,6 +38,7 @@ CROWDS = [1, 4, 16, 64]
 CROWD_BYTES = 16 * MIB
 # Of all clients together, in either direction.
 CROWD_ARRAYS = 128
+BATCH = 1000
 FEW_STORED = 1000
 STORED_BYTES = 64
 SCALE_CALLS = 1000
@@ -416,6 +417,32 @@ def unary_rows(peers, rounds):
                   Line(0.9) if bound else None)
 
 
+def batch_rows(peers, rounds):
+    pair = peers.connected(peers.tensord("--noaccess_log"), SMALL_BYTES)
+    titles = {"batch_create": "create", "batch_transform": "transform",
+              "batch_read": "read", "batch_delete": "delete"}
+
+    def run(way):
+        seconds = {}
+        for command in titles:
+            rest = ([BATCH, SMALL_BYTES] if command == "batch_create" else [])
+            seconds[command] = pair.seconds(command, way, *rest)
+        return seconds
+
+    ways = {way: functools.partial(run, way) for way in ("batch", "single")}
+    for sample in ways.values():
+        sample()
+    answers = interleave(ways, rounds)
+    for command, title in titles.items():
+        times = {way: statistics.median(answer[command]
+                                        for answer in answers[way]) / BATCH
+                 for way in ways}
+        yield Row(f"batch of {BATCH} arrays of 1 KiB, {title} each",
+                  microseconds(times["batch"]),
+                  f"one by one {microseconds(times['single'])}",
+                  times["single"] / times["batch"], Line(10))
+
+
 def memory_rows(peers, rounds):
     server = peers.tensord("--noaccess_log")
     client = peers.connected(server, ARRAY_BYTES).client
@@ -490,7 +517,8 @@ def scale_rows(peers, rounds, stored):
 
 
 ROWS = {"cast": cast_rows, "checksum": checksum_rows, "cold": cold_rows,
-        "unary": unary_rows, "memory": memory_rows, "crowd": crowd_rows}
+        "unary": unary_rows, "batch": batch_rows, "memory": memory_rows,
+        "crowd": crowd_rows}
 GROUPS = ["upload", "download", *ROWS, "scale"]
 
 

@@ -220,6 +220,8 @@ def _field_exists(message_type, path):
 
 _REQUESTS = [method.input_type for method in
              pb.DESCRIPTOR.services_by_name["TensorService"].methods]
+# In a stream of them a call is at fault by itself.
+_REQUESTS.append(pb.BatchCall.DESCRIPTOR)
 
 
 def check_refusal(refusal, code, reason, field=None, metadata=None):

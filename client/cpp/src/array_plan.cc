@@ -215,6 +215,18 @@ void Gather(const SendPlan& plan, std::int64_t begin, std::int64_t count,
               ByteOrder::kLittle, destination, Overflow::kTorch, nullptr);
 }
 
+std::string Pack(const SendPlan& plan) {
+  std::string bytes(static_cast<std::size_t>(plan.total_bytes), '\0');
+  if (bytes.empty()) return bytes;
+  if (plan.in_place) {
+    bytes.assign(reinterpret_cast<const char*>(plan.data), bytes.size());
+  } else {
+    Gather(plan, 0, ElementCount(plan.layout.shape),
+           reinterpret_cast<std::byte*>(bytes.data()));
+  }
+  return bytes;
+}
+
 absl::StatusOr<ArrayLayout> DenseResult(const Layout& layout, DType dtype) {
   const auto item = static_cast<std::int64_t>(ItemSize(dtype));
   const absl::StatusOr<std::int64_t> count =

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,6 +40,9 @@ absl::StatusOr<SendPlan> PlanSend(const ArrayView& array);
 // their bytes as they are.
 void Gather(const SendPlan& plan, std::int64_t begin, std::int64_t count,
             std::byte* destination);
+
+// All bytes of a small array as they go over the wire.
+std::string Pack(const SendPlan& plan);
 
 // The layout of a dense result with the elements of `layout`, in its order of
 // dimensions if it is dense, else in C order. Errors of CheckedElementCount.

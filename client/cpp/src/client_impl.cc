@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/src/array_sink.h"
@@ -49,19 +48,6 @@ v1::ArrayDeclaration Declare(const client::SendPlan& plan) {
   *declaration.mutable_raw() = plan.spec;
   declaration.set_total_bytes(plan.total_bytes);
   return declaration;
-}
-
-// The bytes of an array that fits in one message.
-std::string Bytes(const client::SendPlan& plan) {
-  std::string bytes(static_cast<std::size_t>(plan.total_bytes), '\0');
-  if (bytes.empty()) return bytes;
-  if (plan.in_place) {
-    bytes.assign(reinterpret_cast<const char*>(plan.data), bytes.size());
-  } else {
-    client::Gather(plan, 0, ElementCount(plan.layout.shape),
-                   reinterpret_cast<std::byte*>(bytes.data()));
-  }
-  return bytes;
 }
 
 absl::Status CheckId(std::string_view id) {
@@ -113,6 +99,8 @@ absl::Status ClientImpl::Greet() {
   chunk_bytes_ = std::min(kMaxChunkBytes, info->max_chunk_bytes);
   // Half is left for what goes beside the elements.
   max_unary_bytes_ = std::min(kMaxUnaryBytes, info->max_message_bytes / 2);
+  batch_bytes_ = static_cast<std::size_t>(
+      std::min(kBatchBytes, info->max_message_bytes / 4));
   return absl::OkStatus();
 }
 
@@ -151,7 +139,7 @@ absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
     request.set_tensor_id(options.id);
     request.set_request_id(client::NewRequestId());
     *request.mutable_raw()->mutable_spec() = plan->spec;
-    request.mutable_raw()->set_data(Bytes(*plan));
+    request.mutable_raw()->set_data(client::Pack(*plan));
     *request.mutable_options() = *std::move(tensor_options);
     return ToInfo(Call(&Stub::CreateTensor, request));
   }
@@ -297,21 +285,13 @@ absl::StatusOr<TensorInfo> ClientImpl::Transform(
     const std::string& id, absl::Span<const Operation> operations,
     const std::string& new_id, std::optional<absl::Duration> ttl) {
   if (absl::Status status = CheckId(new_id); !status.ok()) return status;
-  v1::TransformTensorRequest request;
-  request.set_name(client::ToName(id));
-  request.set_tensor_id(new_id);
-  request.set_request_id(client::NewRequestId());
-  if (ttl) *request.mutable_ttl() = client::ToProto(*ttl);
-  for (const Operation& operation : operations) {
-    absl::StatusOr<v1::Operation> step = client::ToProto(operation);
-    if (!step.ok()) return step.status();
-    *request.add_operations() = *std::move(step);
-    const auto* const to = std::get_if<ToOperation>(&operation);
-    if (to != nullptr && to->report_conversion) {
-      request.set_report_conversion(true);
-    }
-  }
-  return ToInfo(Call(&Stub::TransformTensor, request));
+  absl::StatusOr<v1::TransformTensorRequest> request =
+      client::ToProto(operations, ttl);
+  if (!request.ok()) return request.status();
+  request->set_name(client::ToName(id));
+  request->set_tensor_id(new_id);
+  request->set_request_id(client::NewRequestId());
+  return ToInfo(Call(&Stub::TransformTensor, *request));
 }
 
 absl::StatusOr<TensorInfo> ClientImpl::SetRequiresGrad(const std::string& id,

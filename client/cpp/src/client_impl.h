@@ -37,6 +37,10 @@ inline constexpr std::int64_t kMaxUnaryBytes = 64 << 10;
 // two of an upload, one that it takes apart and one that arrives.
 inline constexpr std::int64_t kMaxChunkBytes = 2 << 20;
 
+// A message of a batch is sent when it has more. The call that makes it more
+// fits as well: a quarter of what the server takes is the most.
+inline constexpr std::int64_t kBatchBytes = 256 << 10;
+
 // One call of the API per method; the methods of Client and RemoteTensor tell
 // what they do. Thread-safe.
 class ClientImpl {
@@ -65,6 +69,27 @@ class ClientImpl {
   absl::Status Delete(std::string_view id, bool allow_missing);
   // The same for a handle that goes: waits five seconds at most.
   absl::Status DeleteOwned(std::string_view id);
+
+  // Batches; client_batch.cc has them. Tensors that are null are refused one by
+  // one. Where the whole fails, tensors that were made and no id was given for
+  // are deleted, as far as that is possible.
+  template <class T>
+  using Results = std::vector<absl::StatusOr<T>>;
+  absl::StatusOr<Results<TensorInfo>> CreateBatch(
+      absl::Span<const ArrayView> arrays, const CreateOptions& options,
+      absl::Span<const std::string> ids);
+  absl::StatusOr<Results<TensorInfo>> TransformBatch(
+      absl::Span<const RemoteTensor* const> tensors,
+      absl::Span<const Operation> operations, absl::Span<const std::string> ids,
+      std::optional<absl::Duration> ttl);
+  absl::StatusOr<Results<TensorInfo>> GetBatch(
+      absl::Span<const std::string> ids);
+  absl::StatusOr<std::vector<absl::Status>> ReadBatch(
+      absl::Span<const ReadDestination> reads, const ReadOptions& options);
+  // Missing ones count as deleted.
+  absl::StatusOr<std::vector<absl::Status>> DeleteBatch(
+      absl::Span<const RemoteTensor* const> tensors);
+
   absl::StatusOr<std::vector<DeviceInfo>> Devices();
   absl::StatusOr<ServerInfo> GetServerInfo();
 
@@ -108,6 +133,8 @@ class ClientImpl {
                                     client::SendPlan plan);
   absl::Status Delete(std::string_view id, bool allow_missing,
                       const Patience& patience);
+  // Deletes what a batch made before it failed.
+  void Discard(const Results<TensorInfo>& made);
 
   v1::TensorService::Stub stub_;
   grpc::GenericStub raw_stub_;
@@ -118,6 +145,7 @@ class ClientImpl {
   // Set by Greet.
   std::int64_t max_unary_bytes_ = 0;
   std::int64_t chunk_bytes_ = 0;
+  std::size_t batch_bytes_ = 0;
 };
 
 }  // namespace tensord

@@ -160,6 +160,22 @@ absl::StatusOr<v1::Operation> ToProto(const Operation& operation) {
   return result;
 }
 
+absl::StatusOr<v1::TransformTensorRequest> ToProto(
+    absl::Span<const Operation> operations, std::optional<absl::Duration> ttl) {
+  v1::TransformTensorRequest request;
+  if (ttl) *request.mutable_ttl() = ToProto(*ttl);
+  for (const Operation& operation : operations) {
+    absl::StatusOr<v1::Operation> step = ToProto(operation);
+    if (!step.ok()) return step.status();
+    *request.add_operations() = *std::move(step);
+    const auto* const to = std::get_if<ToOperation>(&operation);
+    if (to != nullptr && to->report_conversion) {
+      request.set_report_conversion(true);
+    }
+  }
+  return request;
+}
+
 absl::StatusOr<v1::TensorOptions> ToProto(const CreateOptions& options) {
   v1::TensorOptions result;
   if (options.dtype) result.set_dtype(ToProto(*options.dtype));

@@ -31,6 +31,10 @@ google::protobuf::RepeatedPtrField<v1::IndexTerm> ToProto(
 // INVALID_ARGUMENT: DIMS_INVALID (beyond 32 bits), DEVICE_INVALID.
 absl::StatusOr<v1::Operation> ToProto(const Operation& operation);
 
+// What is to be done to some tensor. The same errors.
+absl::StatusOr<v1::TransformTensorRequest> ToProto(
+    absl::Span<const Operation> operations, std::optional<absl::Duration> ttl);
+
 // INVALID_ARGUMENT (DEVICE_INVALID).
 absl::StatusOr<v1::TensorOptions> ToProto(const CreateOptions& options);
 

@@ -1,34 +1,14 @@
 #include "tensord/remote_tensor.h"
 
-#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/src/array_plan.h"
 #include "client/cpp/src/client_impl.h"
+#include "client/cpp/src/host_memory.h"
 #include "core/error.h"
 
 namespace tensord {
-namespace {
-
-// What HostArray promises.
-constexpr std::align_val_t kAlignment{64};
-
-absl::StatusOr<std::shared_ptr<std::byte[]>> Allocate(std::size_t size_bytes) {
-  void* memory = ::operator new[](size_bytes, kAlignment, std::nothrow);
-  if (memory == nullptr) {
-    return MakeError(absl::StatusCode::kResourceExhausted,
-                     reason::kMemoryExhausted,
-                     absl::StrCat("no memory for a result of ", size_bytes,
-                                  " bytes on the client"));
-  }
-  return std::shared_ptr<std::byte[]>(
-      static_cast<std::byte*>(memory),
-      [](std::byte* bytes) { ::operator delete[](bytes, kAlignment); });
-}
-
-}  // namespace
-
 RemoteTensor::RemoteTensor(std::shared_ptr<ClientImpl> client, TensorInfo info,
                            bool owned)
     : client_(std::move(client)), info_(std::move(info)), owned_(owned) {}
@@ -103,7 +83,7 @@ absl::Status RemoteTensor::ReadInto(void* destination, std::size_t size_bytes,
 absl::StatusOr<HostArray> RemoteTensor::Read(const ReadOptions& options) const {
   absl::StatusOr<ArrayLayout> layout = ReadLayout(options);
   if (!layout.ok()) return layout.status();
-  auto data = Allocate(layout->size_bytes);
+  auto data = client::AllocateHostMemory(layout->size_bytes);
   if (!data.ok()) return data.status();
   if (absl::Status status =
           client_->Read(info_.id, options, *layout, data->get());

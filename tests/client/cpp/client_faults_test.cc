@@ -30,6 +30,7 @@ using Uploads = grpc::ServerReader<v1::UploadTensorRequest>;
 using Downloads = grpc::ServerWriter<v1::DownloadTensorResponse>;
 using Conversions =
     grpc::ServerReaderWriter<v1::ConvertArrayResponse, v1::ConvertArrayRequest>;
+using Batches = grpc::ServerReaderWriter<v1::BatchResponse, v1::BatchRequest>;
 
 constexpr std::size_t kBig = 24 << 20;
 
@@ -82,6 +83,10 @@ void Describe(std::int64_t size, v1::Tensor* tensor) {
   tensor->set_dtype(v1::DTYPE_UINT8);
   tensor->add_shape(size);
   tensor->add_strides(1);
+}
+
+void Describe(std::int64_t size, v1::BatchResult* result) {
+  Describe(size, result->mutable_tensor());
 }
 
 v1::DownloadTensorResponse Header(std::int64_t size) {
@@ -509,6 +514,126 @@ TEST_F(ClientFaultsTest, ReconnectsAfterACut) {
     absl::SleepFor(absl::Milliseconds(10));
   }
   EXPECT_TRUE(client.Get("x").ok());
+}
+
+TEST_F(ClientFaultsTest, SenselessBatchAnswersAreErrors) {
+  v1::BatchResponse response;
+  service_.batch = [&](Batches& stream) {
+    v1::BatchRequest request;
+    while (stream.Read(&request)) {
+    }
+    stream.Write(response);
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  const std::vector<std::string> ids = {"a", "b"};
+  // Too few results, and too many.
+  EXPECT_EQ(GetErrorReason(client.GetBatch(ids).status()),
+            reason::kMessageMalformed);
+  for (int i = 0; i < 3; ++i) Describe(8, response.add_results());
+  EXPECT_EQ(GetErrorReason(client.GetBatch(ids).status()),
+            reason::kMessageMalformed);
+  // Results of other calls, and refusals that are none.
+  response.mutable_results()->RemoveLast();
+  response.mutable_results(0)->mutable_deleted();
+  response.mutable_results(1)->mutable_error();
+  const auto found = client.GetBatch(ids);
+  ASSERT_TRUE(found.ok()) << found.status();
+  for (const auto& tensor : *found) {
+    EXPECT_EQ(GetErrorReason(tensor.status()), reason::kMessageMalformed);
+  }
+}
+
+TEST_F(ClientFaultsTest, WhatAFailedBatchMadeIsDeleted) {
+  std::vector<std::string> deleted;
+  service_.batch = [&](Batches& stream) {
+    v1::BatchRequest request;
+    while (stream.Read(&request)) {
+      v1::BatchResponse response;
+      for (const v1::BatchCall& call : request.calls()) {
+        v1::BatchResult& result = *response.add_results();
+        if (call.has_delete_tensor()) {
+          deleted.push_back(call.delete_tensor().name());
+          result.mutable_deleted();
+        } else if (response.results_size() == 2) {
+          stream.Write(response);
+          return Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                         "MEMORY_EXHAUSTED");
+        } else {
+          Describe(8, &result);
+        }
+      }
+      stream.Write(response);
+    }
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  const std::string bytes(8, 'b');
+  const ArrayView array = {
+      .data = bytes.data(), .dtype = DType::kUInt8, .shape = {8}};
+  EXPECT_EQ(GetErrorReason(client.CreateBatch({array, array, array}).status()),
+            "MEMORY_EXHAUSTED");
+  EXPECT_EQ(deleted, std::vector<std::string>{"tensors/x"});
+  // Those that were given names stay.
+  EXPECT_FALSE(
+      client.CreateBatch({array, array, array}, {}, {"x", "y", "z"}).ok());
+  EXPECT_EQ(deleted.size(), 1U);
+}
+
+TEST_F(ClientFaultsTest, BatchesKeepToTheServersMessages) {
+  service_.limits.set_max_message_bytes(4000);
+  std::atomic<std::size_t> largest = 0;
+  std::atomic<int> created = 0;
+  service_.batch = [&](Batches& stream) {
+    v1::BatchRequest request;
+    while (stream.Read(&request)) {
+      largest = std::max(largest.load(), request.ByteSizeLong());
+      v1::BatchResponse response;
+      for (int i = 0; i < request.calls_size(); ++i) {
+        EXPECT_TRUE(request.calls(i).has_create_tensor());
+        ++created;
+        Describe(8, response.add_results());
+      }
+      stream.Write(response);
+    }
+    return grpc::Status::OK;
+  };
+  service_.upload = [&](Uploads& reader, v1::Tensor* tensor) {
+    v1::UploadTensorRequest request;
+    while (reader.Read(&request)) {
+    }
+    Describe(8, tensor);
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  const std::string bytes(2100, 'b');
+  std::vector<ArrayView> arrays;
+  for (std::int64_t size = 1; size <= 2100; size += 20) {
+    arrays.push_back(
+        {.data = bytes.data(), .dtype = DType::kUInt8, .shape = {size}});
+  }
+  auto made = client.CreateBatch(arrays);
+  ASSERT_TRUE(made.ok()) << made.status();
+  for (auto& tensor : *made) {
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    tensor->Release();
+  }
+  EXPECT_EQ(created, 100);
+  EXPECT_LE(largest, 4000U);
+  EXPECT_GT(largest, 2000U);
+}
+
+TEST_F(ClientFaultsTest, BatchesThatStallEnd) {
+  service_.batch = [](Batches& stream) {
+    v1::BatchRequest request;
+    while (stream.Read(&request)) {
+    }
+    absl::SleepFor(absl::Seconds(1));
+    return grpc::Status::OK;
+  };
+  const Client client = Connect(absl::Milliseconds(200));
+  EXPECT_EQ(client.GetBatch({"a"}).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
 }
 
 }  // namespace

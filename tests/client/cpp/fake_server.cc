@@ -100,6 +100,12 @@ grpc::Status FakeService::GetTensor(grpc::ServerContext*,
   return get ? get(*request, response) : Unset();
 }
 
+grpc::Status FakeService::Batch(
+    grpc::ServerContext*,
+    grpc::ServerReaderWriter<v1::BatchResponse, v1::BatchRequest>* stream) {
+  return batch ? batch(*stream) : Unset();
+}
+
 FakeServer::FakeServer(FakeService& service) {
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),

@@ -40,6 +40,9 @@ class FakeService final : public v1::TensorService::Service {
                                v1::ConvertArrayRequest>&)>
       convert;
   std::function<grpc::Status(const v1::GetTensorRequest&, v1::Tensor*)> get;
+  std::function<grpc::Status(
+      grpc::ServerReaderWriter<v1::BatchResponse, v1::BatchRequest>&)>
+      batch;
 
  private:
   grpc::Status GetServerInfo(grpc::ServerContext* context,
@@ -64,6 +67,10 @@ class FakeService final : public v1::TensorService::Service {
   grpc::Status GetTensor(grpc::ServerContext* context,
                          const v1::GetTensorRequest* request,
                          v1::Tensor* response) override;
+  grpc::Status Batch(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::BatchResponse, v1::BatchRequest>* stream)
+      override;
 };
 
 // Serves a FakeService on a loopback port.

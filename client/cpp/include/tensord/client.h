@@ -97,6 +97,14 @@ struct TensorPage {
   std::string next_page_token = {};
 };
 
+// Where Client::ReadBatchInto writes one of its results.
+struct ReadDestination {
+  const RemoteTensor* tensor = nullptr;
+  // Laid out as tensor->ReadLayout says, and of its size.
+  void* destination = nullptr;
+  std::size_t size_bytes = 0;
+};
+
 // A connection to a server. Copies share it. Thread-safe. Calls block; errors
 // are absl::Status with ErrorDetails (core/error.h); no exception leaves a
 // call. Whether an array travels in one message or as a stream is chosen by its
@@ -143,11 +151,63 @@ class Client {
   absl::Status Convert(const ArrayView& array, DType dtype, Overflow overflow,
                        void* destination, std::size_t size_bytes) const;
 
+  // Batches: what many calls do, at a fraction of their cost where the arrays
+  // are small, because all travel in one stream. Arrays of more than a few
+  // kilobytes follow one by one, each as a stream of its own.
+  //
+  // Calls run in the order of the arguments, though other clients' calls may
+  // run in between, and results are in that order too, one for each argument:
+  // each is what the single call would have returned, and a refusal is its
+  // own call's alone. The status of the whole tells of arguments that are wrong
+  // for all, which send nothing, and of a connection that failed: then some
+  // calls may have run, and tensors that were made for nobody are deleted if
+  // the server can still be reached. Pointers to tensors that are null, or of
+  // another connection's tensors, are refused in their place: INVALID_ARGUMENT
+  // (NAME_INVALID). No tensor may be changed or moved while a batch runs.
+
+  // As Create. `ids`, unless empty, has one for each array; options.id has to
+  // be empty: INVALID_ARGUMENT (NAME_INVALID) otherwise. Without ids handles
+  // own their tensors: hand them to DeleteBatch rather than have each wait for
+  // a call of its own.
+  absl::StatusOr<std::vector<absl::StatusOr<RemoteTensor>>> CreateBatch(
+      absl::Span<const ArrayView> arrays, const CreateOptions& options = {},
+      absl::Span<const std::string> ids = {}) const;
+
+  // As RemoteTensor::Transform of each, with the same operations.
+  absl::StatusOr<std::vector<absl::StatusOr<RemoteTensor>>> TransformBatch(
+      absl::Span<const RemoteTensor* const> tensors,
+      absl::Span<const Operation> operations,
+      absl::Span<const std::string> ids = {},
+      std::optional<absl::Duration> ttl = {}) const;
+
+  // As Get of each.
+  absl::StatusOr<std::vector<absl::StatusOr<RemoteTensor>>> GetBatch(
+      absl::Span<const std::string> ids) const;
+
+  // As RemoteTensor::ReadInto and RemoteTensor::Read of each. What a read that
+  // failed wrote is unspecified.
+  absl::StatusOr<std::vector<absl::Status>> ReadBatchInto(
+      absl::Span<const ReadDestination> reads,
+      const ReadOptions& options = {}) const;
+  absl::StatusOr<std::vector<absl::StatusOr<HostArray>>> ReadBatch(
+      absl::Span<const RemoteTensor* const> tensors,
+      const ReadOptions& options = {}) const;
+
+  // As RemoteTensor::Delete of each: those that are deleted, or were gone, are
+  // not owned any more. The first refusal, if there is one; the others are
+  // deleted even so.
+  absl::Status DeleteBatch(absl::Span<RemoteTensor* const> tensors) const;
+
   absl::StatusOr<std::vector<DeviceInfo>> Devices() const;
   absl::StatusOr<ServerInfo> GetServerInfo() const;
 
  private:
   explicit Client(std::shared_ptr<ClientImpl> impl) : impl_(std::move(impl)) {}
+  // Null in the place of tensors of other connections.
+  std::vector<const RemoteTensor*> Mine(
+      absl::Span<const RemoteTensor* const> tensors) const;
+  std::vector<absl::StatusOr<RemoteTensor>> ToHandles(
+      std::vector<absl::StatusOr<TensorInfo>> infos, bool owned) const;
   std::shared_ptr<ClientImpl> impl_;
 };
 

@@ -35,6 +35,9 @@ void BindClient(nanobind::module_& module);
 // Adds the class Tensor.
 void BindTensor(nanobind::module_& module);
 
+// Adds the functions that run many calls at once.
+void BindBatch(nanobind::module_& module);
+
 // Adds the function to_dlpack.
 void BindDlpack(nanobind::module_& module);
 

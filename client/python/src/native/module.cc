@@ -6,5 +6,6 @@ NB_MODULE(_native, module) {
   nanobind::set_leak_warnings(false);
   tensord::python::BindClient(module);
   tensord::python::BindTensor(module);
+  tensord::python::BindBatch(module);
   tensord::python::BindDlpack(module);
 }

@@ -13,6 +13,7 @@ from tensord.errors import (
     InvalidArgumentError,
     InvalidTypeError,
     OutOfRangeError,
+    StateError,
     UnimplementedError,
 )
 
@@ -48,6 +49,17 @@ def check_bool(value: object, function: str, argument: str) -> bool:
     )
 
 
+def check_grad(wanted: dtype, requires_grad: bool) -> None:
+    """Refuses to let integers and bools require grad, as PyTorch does."""
+    if requires_grad and not wanted._can_require_grad:
+        raise StateError(
+            "Only Tensors of floating point and complex dtype can require "
+            "gradients",
+            code="INVALID_ARGUMENT",
+            reason="GRAD_DTYPE",
+        )
+
+
 def _ttl_seconds(ttl: float | datetime.timedelta | None) -> float | None:
     """A lifetime in seconds."""
     if isinstance(ttl, datetime.timedelta):
@@ -55,7 +67,7 @@ def _ttl_seconds(ttl: float | datetime.timedelta | None) -> float | None:
     return None if ttl is None else float(ttl)
 
 
-def _tensor_id(name: str | None) -> str:
+def tensor_id(name: str | None) -> str:
     """The id to ask for; empty for a tensor without a name."""
     if name is None:
         return ""
@@ -86,7 +98,7 @@ def keeping(
 ) -> Keeping:
     """Reads the keyword-only arguments that makers of tensors share."""
     return Keeping(
-        _tensor_id(name),
+        tensor_id(name),
         overflow_code(overflow),
         _ttl_seconds(ttl),
         check_bool(report, function, "report"),

@@ -58,6 +58,21 @@ class Casts:
             self, *operations: Any, **options: Any
         ) -> RemoteTensor: ...
 
+    def _keeps(
+        self, wanted: ToArguments
+    ) -> tuple[builtins.bool, builtins.bool]:
+        """Whether the dtype stays what it is, and whether the device does."""
+        same_dtype = wanted.dtype in (None, self.dtype)
+        same_device = (
+            wanted.device is None
+            or wanted.device._canonical == self.device._canonical
+        )
+        return same_dtype, same_device
+
+    def _changes(self, wanted: ToArguments) -> builtins.bool:
+        """Whether what is wanted is another tensor than this one."""
+        return wanted.copy or not all(self._keeps(wanted))
+
     def _to(
         self,
         wanted: ToArguments,
@@ -68,11 +83,7 @@ class Casts:
         function: str = "to",
     ) -> RemoteTensor:
         kept = keeping(name, overflow, ttl, report, function)
-        same_dtype = wanted.dtype in (None, self.dtype)
-        same_device = (
-            wanted.device is None
-            or wanted.device._canonical == self.device._canonical
-        )
+        same_dtype, same_device = self._keeps(wanted)
         same = same_dtype and same_device and not wanted.copy
         if same and name is None and not report:
             return self  # type: ignore[return-value]

@@ -18,11 +18,13 @@ from tensord import _native as native
 from tensord._arguments import (
     Keeping,
     check_bool,
+    check_grad,
     is_tensor,
     keeping,
     overflow_code,
 )
 from tensord._array import Source, allocate, to_source
+from tensord._batch import Batches
 from tensord._device import device, to_device
 from tensord._dtype import (
     ALL_DTYPES,
@@ -113,7 +115,7 @@ def connect(
     return Client._make(connection, target)
 
 
-class Client:
+class Client(Batches):
     """A connection to a server. Thread-safe; made by :func:`tensord.connect`.
 
     ``client[name]`` is a handle on a named tensor, ``del client[name]``
@@ -283,7 +285,7 @@ class Client:
         requires_grad: bool = False,
     ) -> RemoteTensor:
         source = to_source(array)
-        _check_grad(target or ALL_DTYPES[source.dtype], requires_grad)
+        check_grad(target or ALL_DTYPES[source.dtype], requires_grad)
         made = self._open.create(
             *source,
             kept.id,
@@ -314,7 +316,7 @@ class Client:
             stacklevel=3,
         )
         wanted = target or source.dtype
-        _check_grad(wanted, requires_grad)
+        check_grad(wanted, requires_grad)
         if source._client is not self:
             array = source.numpy(force=True)
             return self._create(array, kept, wanted, place, requires_grad)
@@ -457,16 +459,6 @@ class Client:
         for handle in self._living_handles():
             handle._release()
         self._native = None
-
-
-def _check_grad(wanted: dtype, requires_grad: bool) -> None:
-    if requires_grad and not wanted._can_require_grad:
-        raise StateError(
-            "Only Tensors of floating point and complex dtype can require "
-            "gradients",
-            code="INVALID_ARGUMENT",
-            reason="GRAD_DTYPE",
-        )
 
 
 def _checked(name: object) -> str:

@@ -99,4 +99,33 @@ class Tensor:
     def delete(self) -> None: ...
     def release(self) -> None: ...
 
+# One buffer, dtype and whether it is big-endian for each tensor.
+def create_batch(
+    client: Client,
+    sources: Sequence[tuple[ndarray, int, bool]],
+    ids: Sequence[str],
+    target_dtype: int | None,
+    device: str,
+    requires_grad: bool,
+    overflow: int,
+    ttl: float | None,
+    report: bool,
+) -> list[Tensor]: ...
+def transform_batch(
+    client: Client,
+    tensors: Sequence[Tensor],
+    operations: Sequence[tuple[Any, ...]],
+    ids: Sequence[str],
+    ttl: float | None,
+) -> list[Tensor]: ...
+def get_batch(client: Client, ids: Sequence[str], /) -> list[Tensor]: ...
+def read_batch(
+    client: Client,
+    tensors: Sequence[Tensor],
+    destinations: Sequence[ndarray],
+    dtype: int | None,
+    overflow: int,
+    force: bool,
+) -> None: ...
+def delete_batch(client: Client, tensors: Sequence[Tensor], /) -> None: ...
 def to_dlpack(array: ndarray, code: int, /) -> object: ...

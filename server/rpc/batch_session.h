@@ -1,0 +1,94 @@
+// The calls of a Batch stream, message by message.
+#ifndef TENSORD_SERVER_RPC_BATCH_SESSION_H_
+#define TENSORD_SERVER_RPC_BATCH_SESSION_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "google/protobuf/arena.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/proto_buffer_reader.h"
+#include "server/rpc/service_context.h"
+#include "server/rpc/tensor_calls.h"
+#include "tensord/v1/tensord.pb.h"
+
+namespace tensord {
+
+// Largest response, unless the service's messages are smaller: what gRPC's
+// clients take if they are not told otherwise.
+inline constexpr std::int64_t kMaxBatchResponseBytes = std::int64_t{4} << 20;
+// A response with more than this is sent, so that the client works on some
+// results while others are made.
+inline constexpr std::size_t kBatchResponseBytes = std::size_t{256} << 10;
+
+// Takes requests apart call by call, so that what it holds does not grow with
+// their number, runs the calls and writes their results into responses. To use:
+// Start with a message, then Next until that says kProcessed, then the next
+// Start. Not thread-safe.
+class BatchSession {
+ public:
+  enum class Step {
+    // The message is done.
+    kProcessed,
+    // There is a response to send; call again when it is sent.
+    kSend,
+    // What comes next takes long; call again where that does not matter.
+    kPaused,
+  };
+
+  // Both have to outlive the session.
+  BatchSession(const ServiceContext& context, TensorCalls& calls);
+
+  // `message` has to stay until it is processed. INTERNAL if it can not be
+  // read.
+  absl::Status Start(grpc::ByteBuffer& message);
+
+  // Runs calls, of up to kMaxInlineBytes of arrays and a little more at a time,
+  // and with `may_take_long` transformations of more. Refusals of calls are
+  // results. INVALID_ARGUMENT (MESSAGE_MALFORMED) where the message can not be
+  // read on, after the results so far were sent. REQUIRES: Start.
+  absl::StatusOr<Step> Next(bool may_take_long, grpc::ByteBuffer& response);
+
+ private:
+  // Reads on to the next call, into call_; false at the end of the message.
+  // MESSAGE_MALFORMED.
+  absl::StatusOr<bool> Read();
+  // Finds out whether the call takes long; its refusal if it is refused.
+  absl::Status Prepare();
+  // Runs the call; returns the bytes that it handled.
+  std::int64_t Run();
+  absl::Status Dispatch(v1::BatchResult& result);
+  // Appends a result to the response, or to the next one.
+  void Add(const v1::BatchResult& result);
+  grpc::ByteBuffer TakeResponse();
+
+  const ServiceContext& context_;
+  TensorCalls& calls_;
+  const std::size_t max_response_bytes_;
+  // Where arena_ begins; most calls need no more.
+  std::array<char, 4096> memory_;
+  google::protobuf::Arena arena_;
+  std::optional<grpc::ProtoBufferReader> reader_;
+  std::optional<google::protobuf::io::CodedInputStream> input_;
+  // The call that is to run, in arena_; null if none was read.
+  const v1::BatchCall* call_ = nullptr;
+  // Of that call, if it transforms and was accepted so far.
+  std::optional<Transformation> job_;
+  // Why it was not.
+  absl::Status refusal_;
+  // Why the message can not be read on.
+  absl::Status failure_;
+  // The response so far, and the result that it has no room for.
+  std::string response_;
+  std::string overflow_;
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_RPC_BATCH_SESSION_H_

@@ -1,0 +1,136 @@
+#include "server/rpc/batch_stream.h"
+
+#include <asio/post.hpp>
+#include <optional>
+#include <utility>
+
+#include "server/rpc/batch_session.h"
+#include "server/rpc/call.h"
+#include "server/rpc/read_ahead.h"
+#include "server/rpc/tsan.h"
+
+namespace tensord {
+namespace {
+
+class BatchReactor final
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  BatchReactor(const ServiceContext& context, TensorCalls& calls,
+               asio::thread_pool& workers, grpc::CallbackServerContext& call)
+      : context_(context), workers_(workers), call_(call) {
+    session_.emplace(context, calls);
+    Run(messages_.Start(), Where::kGrpc);
+  }
+
+  void OnReadDone(bool ok) override {
+    TakeOver(this);
+    Run(messages_.OnRead(ok), Where::kGrpc);
+  }
+
+  void OnWriteDone(bool ok) override {
+    TakeOver(this);
+    response_.Clear();
+    if (!ok) {
+      Conclude(absl::CancelledError());
+    } else if (Work(Where::kGrpc)) {
+      Run(messages_.OnProcessed(), Where::kGrpc);
+    }
+  }
+
+  void OnDone() override {
+    TakeOver(this);
+    delete this;
+  }
+
+ private:
+  using Messages = ReadAhead<grpc::ByteBuffer>;
+  using Step = BatchSession::Step;
+  // Whose thread this is.
+  enum class Where { kGrpc, kWorker };
+
+  // A message is in process from the time it is handed out until the last of
+  // its results is sent; only who processes touches the session.
+  void Run(Messages::Steps steps, Where where) {
+    for (;;) {
+      HandOver(this);
+      if (steps.read != nullptr) StartRead(steps.read);
+      if (steps.ended) End();
+      if (steps.process == nullptr) return;
+      absl::Status status =
+          Guarded([&] { return session_->Start(*steps.process); });
+      if (!status.ok()) return Conclude(status);
+      if (!Work(where)) return;
+      steps = messages_.OnProcessed();
+    }
+  }
+
+  // Goes on with the message in process. True if it is processed; otherwise
+  // somebody else goes on, or the call is over.
+  bool Work(Where where) {
+    Step step = Step::kPaused;
+    while (step == Step::kPaused) {
+      absl::Status status = Guarded([&] {
+        if (call_.IsCancelled()) return absl::CancelledError();
+        const absl::StatusOr<Step> next =
+            session_->Next(where == Where::kWorker, response_);
+        if (next.ok()) step = *next;
+        return next.status();
+      });
+      if (!status.ok()) {
+        Conclude(status);
+        return false;
+      }
+      if (step == Step::kPaused && where == Where::kGrpc) {
+        Move();
+        return false;
+      }
+    }
+    if (step == Step::kProcessed) return true;
+    HandOver(this);
+    StartWrite(&response_);
+    return false;
+  }
+
+  // Goes on on a thread that may take its time.
+  void Move() {
+    HandOver(this);
+    absl::Status status = Guarded([this] {
+      asio::post(workers_, [this] {
+        TakeOver(this);
+        if (Work(Where::kWorker)) {
+          Run(messages_.OnProcessed(), Where::kWorker);
+        }
+      });
+      return absl::OkStatus();
+    });
+    if (!status.ok()) Conclude(status);
+  }
+
+  void End() {
+    Conclude(call_.IsCancelled() ? absl::CancelledError() : absl::OkStatus());
+  }
+
+  void Conclude(const absl::Status& status) {
+    session_.reset();
+    HandOver(this);
+    Finish(tensord::Conclude(status, call_, *context_.events));
+  }
+
+  const ServiceContext& context_;
+  asio::thread_pool& workers_;
+  grpc::CallbackServerContext& call_;
+  Messages messages_;
+  // Gone once the call is concluded.
+  std::optional<BatchSession> session_;
+  grpc::ByteBuffer response_;
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeBatch(
+    const ServiceContext& context, TensorCalls& calls,
+    asio::thread_pool& workers, grpc::CallbackServerContext& call) {
+  return new BatchReactor(context, calls, workers, call);
+}
+
+}  // namespace tensord

@@ -1,0 +1,88 @@
+// What the calls on stored tensors do, without how they arrive and are
+// answered.
+#ifndef TENSORD_SERVER_RPC_TENSOR_CALLS_H_
+#define TENSORD_SERVER_RPC_TENSOR_CALLS_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/cast/conversion_report.h"
+#include "core/device/device_backend.h"
+#include "core/store/tensor_store.h"
+#include "google/protobuf/empty.pb.h"
+#include "server/rpc/buffer_allocator.h"
+#include "server/rpc/operations.h"
+#include "server/rpc/request_log.h"
+#include "server/rpc/service_context.h"
+#include "tensord/v1/tensord.pb.h"
+
+namespace tensord {
+
+// Work on more bytes does not run on gRPC's threads.
+inline constexpr std::int64_t kMaxInlineBytes = std::int64_t{1} << 20;
+
+// A TransformTensor whose arguments are checked. Holds its source and the id of
+// its result, but nothing of a repeated request.
+struct Transformation {
+  // Bytes that may have to be gone through.
+  std::int64_t source_bytes() const {
+    return source != nullptr ? source->tensor.size_bytes() : 0;
+  }
+
+  // What the request was answered with before.
+  std::optional<std::string> answer;
+  RequestLog::Ticket ticket;
+  std::shared_ptr<const StoredTensor> source;
+  std::vector<Operation> operations;
+  std::optional<TensorStore::Claim> claim;
+  std::optional<absl::Duration> ttl;
+  // Nothing if nobody asks.
+  std::optional<ConversionReport> report;
+};
+
+// One method per call: fills a response that is empty, or refuses with the
+// errors that the proto file has. A request that is repeated with its id gets
+// the response of the first, and is not carried out again. Tells the events of
+// the context about arrays and conversions, not about refusals. Methods may
+// throw what allocating throws. Thread-safe.
+class TensorCalls {
+ public:
+  // Both have to outlive this.
+  TensorCalls(const ServiceContext& context, BufferAllocator& allocator);
+
+  absl::Status Create(const v1::CreateTensorRequest& request,
+                      v1::Tensor& response);
+
+  // RESULT_TOO_LARGE if the response would have more than `max_bytes`.
+  absl::Status Read(const v1::ReadTensorRequest& request,
+                    std::int64_t max_bytes, v1::ReadTensorResponse& response);
+
+  absl::Status Get(const v1::GetTensorRequest& request, v1::Tensor& response);
+
+  absl::Status Delete(const v1::DeleteTensorRequest& request,
+                      google::protobuf::Empty& response);
+
+  // The two halves of TransformTensor: what is quick, and what may take long
+  // where the source is large. REQUIRES: `job` is new; Prepare returned OK.
+  absl::Status Prepare(const v1::TransformTensorRequest& request,
+                       Transformation& job);
+  absl::Status Transform(Transformation& job, v1::Tensor& response);
+
+ private:
+  absl::Status CreateNew(const v1::CreateTensorRequest& request,
+                         v1::Tensor& response);
+  absl::Status DeleteStored(const v1::DeleteTensorRequest& request);
+
+  const ServiceContext& context_;
+  BufferAllocator& allocator_;
+  const Allocator allocate_;
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_RPC_TENSOR_CALLS_H_
