@@ -1,5 +1,7 @@
 """How many calls things take; the server counts them."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ def calls(server):
     """Counts the calls that a function makes, by method."""
 
     def count(function):
+        # What other tests left to the collector is not deleted meanwhile.
+        gc.collect()
         before = server.handled()
         kept = function()
         after = server.handled()
