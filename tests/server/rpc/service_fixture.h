@@ -125,19 +125,14 @@ class ServiceFixture : public testing::Test {
   void SetUp() override {
     service_ = NewTensorService(test_.context);
     grpc::ServerBuilder builder;
-    int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port);
+                             &port_);
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(test_.context.limits.max_message_bytes));
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(-1);
-    stub_ = v1::TensorService::NewStub(grpc::CreateCustomChannel(
-        absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials(),
-        arguments));
+    stub_ = Connect(absl::StrCat("127.0.0.1:", port_));
     ASSERT_EQ(Outcome(Create("sentinel", v1::DTYPE_INT32, {3},
                              Bytes<std::int32_t>({1, 2, 3}))),
               "OK");
@@ -149,6 +144,16 @@ class ServiceFixture : public testing::Test {
     server_->Wait();
     stub_.reset();
     service_.reset();
+  }
+
+  // A connection of its own.
+  static std::unique_ptr<v1::TensorService::Stub> Connect(
+      const std::string& target) {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(-1);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return v1::TensorService::NewStub(grpc::CreateCustomChannel(
+        target, grpc::InsecureChannelCredentials(), arguments));
   }
 
   grpc::Status Create(const std::string& id, v1::Dtype dtype, const Dims& shape,
@@ -203,6 +208,7 @@ class ServiceFixture : public testing::Test {
   TestContext test_;
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
   std::unique_ptr<v1::TensorService::Stub> stub_;
   std::int64_t used_before_ = 0;
 };
