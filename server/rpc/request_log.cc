@@ -5,6 +5,7 @@
 #include "absl/hash/hash.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/crc32c.h"
 #include "core/error.h"
 
 namespace tensord {
@@ -133,7 +134,8 @@ absl::Status CheckRequestId(std::string_view id) {
 }
 
 std::uint64_t RequestDigest(const google::protobuf::MessageLite& request) {
-  return absl::HashOf(request.GetTypeName(), request.SerializeAsString());
+  const std::string bytes = request.SerializeAsString();
+  return absl::HashOf(request.GetTypeName(), bytes.size(), Crc32c(bytes));
 }
 
 }  // namespace tensord

@@ -12,12 +12,6 @@ namespace {
 
 constexpr std::string_view kNamePrefix = "tensors/";
 
-std::string Join(std::string_view path, std::string_view field) {
-  return path.empty()
-             ? std::string(field)
-             : absl::StrCat(std::string(path), ".", std::string(field));
-}
-
 // Bounds of google.protobuf.Duration and Timestamp.
 constexpr std::int64_t kMaxDurationSeconds = 315'576'000'000;
 constexpr std::int64_t kMinTimestampSeconds = -62'135'596'800;
@@ -117,23 +111,23 @@ ArrayFormat ParseArraySpec(const v1::ArraySpec& spec, std::string_view path,
                            Violations& violations) {
   Violations found;
   ArrayFormat format;
-  format.dtype = found.Take(ParseDType(spec.dtype()), Join(path, "dtype"));
+  format.dtype = found.Take(ParseDType(spec.dtype()), FieldPath(path, "dtype"));
   const std::size_t item_size = found.empty() ? ItemSize(format.dtype) : 1;
-  format.byte_order =
-      found.Take(ParseByteOrder(spec.byte_order()), Join(path, "byte_order"));
+  format.byte_order = found.Take(ParseByteOrder(spec.byte_order()),
+                                 FieldPath(path, "byte_order"));
   const std::optional<Order> order =
-      found.Take(ParseOrder(spec.order()), Join(path, "order"));
+      found.Take(ParseOrder(spec.order()), FieldPath(path, "order"));
   if (order.has_value() && !spec.strides().empty()) {
     found.Check(InvalidArgument(reason::kOrderInvalid,
                                 "order and strides are given; one says it all"),
-                Join(path, "order"));
+                FieldPath(path, "order"));
   }
   Dims shape(spec.shape().begin(), spec.shape().end());
   const auto count = CheckedElementCount(shape, item_size);
-  found.Check(count.status(), Join(path, "shape"));
+  found.Check(count.status(), FieldPath(path, "shape"));
   if (count.ok()) {
-    format.layout.strides =
-        found.Take(ParseStrides(spec, shape, order), Join(path, "strides"));
+    format.layout.strides = found.Take(ParseStrides(spec, shape, order),
+                                       FieldPath(path, "strides"));
   }
   format.layout.shape = std::move(shape);
   violations.Add(found);
@@ -163,15 +157,15 @@ DeclaredArray ParseArrayDeclaration(const v1::ArrayDeclaration& declaration,
   declared.total_bytes = declaration.total_bytes();
   switch (declaration.format_case()) {
     case v1::ArrayDeclaration::kRaw:
-      declared.raw =
-          ParseArraySpec(declaration.raw(), Join(path, "raw"), violations);
+      declared.raw = ParseArraySpec(declaration.raw(),
+                                    FieldPath(path, "raw").text(), violations);
       break;
     case v1::ArrayDeclaration::kNpy:
       break;
     case v1::ArrayDeclaration::FORMAT_NOT_SET:
       violations.Check(InvalidArgument(reason::kArrayMissing,
                                        "the format of the array is missing"),
-                       Join(path, "format"));
+                       FieldPath(path, "format"));
   }
   return declared;
 }
@@ -180,17 +174,18 @@ NewTensorOptions ParseTensorOptions(const v1::TensorOptions& options,
                                     std::string_view path,
                                     Violations& violations) {
   NewTensorOptions parsed;
-  parsed.dtype =
-      violations.Take(ParseOptionalDType(options.dtype()), Join(path, "dtype"));
+  parsed.dtype = violations.Take(ParseOptionalDType(options.dtype()),
+                                 FieldPath(path, "dtype"));
   if (!options.device().empty()) {
-    parsed.device =
-        violations.Take(ParseDevice(options.device()), Join(path, "device"));
+    parsed.device = violations.Take(ParseDevice(options.device()),
+                                    FieldPath(path, "device"));
   }
   parsed.requires_grad = options.requires_grad();
   parsed.overflow = violations.Take(ParseOverflow(options.overflow()),
-                                    Join(path, "overflow"));
+                                    FieldPath(path, "overflow"));
   if (options.has_ttl()) {
-    parsed.ttl = violations.Take(ParseTtl(options.ttl()), Join(path, "ttl"));
+    parsed.ttl =
+        violations.Take(ParseTtl(options.ttl()), FieldPath(path, "ttl"));
   }
   parsed.report_conversion = options.report_conversion();
   return parsed;
@@ -223,18 +218,18 @@ TensorReadOptions ParseReadOptions(const v1::ReadOptions& options,
                                    std::string_view path,
                                    Violations& violations) {
   TensorReadOptions parsed;
-  parsed.index =
-      ParseIndexTerms(options.index(), Join(path, "index"), violations);
-  parsed.dtype =
-      violations.Take(ParseOptionalDType(options.dtype()), Join(path, "dtype"));
+  parsed.index = ParseIndexTerms(options.index(),
+                                 FieldPath(path, "index").text(), violations);
+  parsed.dtype = violations.Take(ParseOptionalDType(options.dtype()),
+                                 FieldPath(path, "dtype"));
   parsed.overflow = violations.Take(ParseOverflow(options.overflow()),
-                                    Join(path, "overflow"));
+                                    FieldPath(path, "overflow"));
   parsed.byte_order = violations.Take(ParseByteOrder(options.byte_order()),
-                                      Join(path, "byte_order"));
+                                      FieldPath(path, "byte_order"));
   parsed.order =
-      violations.Take(ParseOrder(options.order()), Join(path, "order"));
+      violations.Take(ParseOrder(options.order()), FieldPath(path, "order"));
   parsed.encoding = violations.Take(ParseEncoding(options.encoding()),
-                                    Join(path, "encoding"));
+                                    FieldPath(path, "encoding"));
   parsed.force = options.force();
   return parsed;
 }

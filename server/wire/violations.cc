@@ -16,10 +16,16 @@ absl::Status ArgumentAtField(absl::Status status, std::string_view field) {
   return at_fault ? AtField(std::move(status), field) : status;
 }
 
-void Violations::Check(absl::Status status, std::string_view field) {
+std::string FieldPath::text() const {
+  std::string path(parent);
+  if (!path.empty()) path += '.';
+  return path.append(name);
+}
+
+void Violations::Check(absl::Status status, const FieldPath& field) {
   if (status.ok()) return;
   Violations found;
-  found.status_ = AtField(std::move(status), field);
+  found.status_ = AtField(std::move(status), field.text());
   Add(found);
 }
 

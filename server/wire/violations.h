@@ -2,6 +2,7 @@
 #ifndef TENSORD_SERVER_WIRE_VIOLATIONS_H_
 #define TENSORD_SERVER_WIRE_VIOLATIONS_H_
 
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,18 +21,33 @@ absl::Status AtField(absl::Status status, std::string_view field);
 // rest stay as they are.
 absl::Status ArgumentAtField(absl::Status status, std::string_view field);
 
+// Where a field is in a request: `name` in the message at `parent`, or in the
+// request itself if that is empty. Refers to both, and puts them together only
+// when it is asked to.
+struct FieldPath {
+  template <std::convertible_to<std::string_view> Name>
+  FieldPath(const Name& field) : name(field) {}
+  FieldPath(std::string_view message, std::string_view field)
+      : parent(message), name(field) {}
+
+  std::string text() const;
+
+  std::string_view parent;
+  std::string_view name;
+};
+
 // The violations of one request. Not thread-safe.
 class Violations {
  public:
   // Keeps what `status` says, if it is not OK, of `field`.
-  void Check(absl::Status status, std::string_view field);
+  void Check(absl::Status status, const FieldPath& field);
 
   // Takes over what `other` has.
   void Add(const Violations& other);
 
   // The value of `result`; a default one, after Check, if there is none.
   template <class T>
-  T Take(absl::StatusOr<T> result, std::string_view field) {
+  T Take(absl::StatusOr<T> result, const FieldPath& field) {
     Check(result.status(), field);
     return result.ok() ? *std::move(result) : T{};
   }
