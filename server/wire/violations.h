@@ -26,6 +26,7 @@ absl::Status ArgumentAtField(absl::Status status, std::string_view field);
 // when it is asked to.
 struct FieldPath {
   template <std::convertible_to<std::string_view> Name>
+  // NOLINTNEXTLINE(google-explicit-constructor): a name alone is a path.
   FieldPath(const Name& field) : name(field) {}
   FieldPath(std::string_view message, std::string_view field)
       : parent(message), name(field) {}
