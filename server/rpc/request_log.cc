@@ -1,6 +1,7 @@
 #include "server/rpc/request_log.h"
 
 #include <new>
+#include <optional>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/ascii.h"
@@ -71,13 +72,14 @@ void RequestLog::Ticket::Answer(std::string answer) && noexcept {
   const absl::Time end = log_->clock_() + kAnswerLifetime;
   MutexLock lock(log_->mutex_);
   try {
+    log_->entries_[id_].answer =
+        std::make_shared<const std::string>(std::move(answer));
     log_->answered_.emplace_back(end, id_);
   } catch (const std::bad_alloc&) {
     log_->entries_.erase(id_);
     log_ = nullptr;
     return;
   }
-  log_->entries_[id_].answer = std::move(answer);
   if (log_->answered_.size() > kMaxAnswers) {
     log_->entries_.erase(log_->answered_.front().second);
     log_->answered_.pop_front();
@@ -107,25 +109,25 @@ absl::StatusOr<RequestLog::Begun> RequestLog::Begin(std::string_view request_id,
   DropExpired(now);
   const auto [it, is_new] =
       entries_.try_emplace(*id, Entry{.digest = digest, .answer = {}});
-  if (is_new) return Begun{Ticket(this, *id), std::nullopt};
+  if (is_new) return Begun{Ticket(this, *id), nullptr};
   if (it->second.digest != digest) {
     return MakeError(absl::StatusCode::kFailedPrecondition,
                      reason::kRequestIdReused,
                      absl::StrCat("the id ", QuoteForMessage(request_id),
                                   " belongs to another request"));
   }
-  if (!it->second.answer.has_value()) return InProgress();
+  if (it->second.answer == nullptr) return InProgress();
   return Begun{Ticket(), it->second.answer};
 }
 
-absl::StatusOr<std::optional<std::string>> RequestLog::Find(
+absl::StatusOr<RequestLog::Answered> RequestLog::Find(
     std::string_view request_id) const {
   const absl::StatusOr<RequestId> id = ParseRequestId(request_id);
   if (!id.ok()) return id.status();
   MutexLock lock(mutex_);
   const auto it = entries_.find(*id);
-  if (it == entries_.end()) return std::nullopt;
-  if (!it->second.answer.has_value()) return InProgress();
+  if (it == entries_.end()) return Answered();
+  if (it->second.answer == nullptr) return InProgress();
   return it->second.answer;
 }
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -64,10 +64,13 @@ class RequestLog {
     RequestId id_ = {};
   };
 
+  // What a request was answered with; null: nothing yet.
+  using Answered = std::shared_ptr<const std::string>;
+
   struct Begun {
     Ticket ticket;
-    // What the request was answered with before; then there is nothing to do.
-    std::optional<std::string> answer;
+    // If there is one, there is nothing to do.
+    Answered answer;
   };
 
   // Starts on a request; the ticket of one without an id does nothing. `digest`
@@ -77,16 +80,15 @@ class RequestLog {
   absl::StatusOr<Begun> Begin(std::string_view request_id,
                               std::uint64_t digest);
 
-  // What the request was answered with; nothing if it is not known. ABORTED
+  // What the request was answered with; null if it is not known. ABORTED
   // (REQUEST_IN_PROGRESS).
-  absl::StatusOr<std::optional<std::string>> Find(
-      std::string_view request_id) const;
+  absl::StatusOr<Answered> Find(std::string_view request_id) const;
 
  private:
   struct Entry {
     std::uint64_t digest = 0;
-    // Nothing while it is worked on.
-    std::optional<std::string> answer;
+    // Null while it is worked on.
+    Answered answer;
   };
 
   void Forget(const RequestId& id);
@@ -117,7 +119,7 @@ absl::Status DoOnce(RequestLog& log, const Request& request, Response& response,
   if (request.request_id().empty()) return work();
   auto begun = log.Begin(request.request_id(), RequestDigest(request));
   if (!begun.ok()) return begun.status();
-  if (begun->answer.has_value()) {
+  if (begun->answer != nullptr) {
     response.ParseFromString(*begun->answer);
     return absl::OkStatus();
   }

@@ -168,7 +168,7 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
     if (!begun.ok()) return begun.status();
     job.answer = std::move(begun->answer);
     job.ticket = std::move(begun->ticket);
-    if (job.answer.has_value()) return absl::OkStatus();
+    if (job.answer != nullptr) return absl::OkStatus();
   }
   Violations violations;
   violations.Check(ParseTensorName(request.name()).status(), "name");
@@ -189,7 +189,7 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
 }
 
 absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
-  if (job.answer.has_value()) {
+  if (job.answer != nullptr) {
     response.ParseFromString(*job.answer);
     return absl::OkStatus();
   }

@@ -35,7 +35,7 @@ struct Transformation {
   }
 
   // What the request was answered with before.
-  std::optional<std::string> answer;
+  RequestLog::Answered answer;
   RequestLog::Ticket ticket;
   std::shared_ptr<const StoredTensor> source;
   std::vector<Operation> operations;

@@ -231,7 +231,7 @@ class Service final : public ServiceBase {
     }
     const auto answer = context_.requests->Find(id);
     if (!answer.ok()) return answer.status();
-    if (!answer->has_value() ||
+    if (*answer == nullptr ||
         !response.mutable_tensor()->ParseFromString(**answer) ||
         response.tensor().name().empty()) {
       return MakeError(absl::StatusCode::kNotFound, reason::kUploadNotFound,

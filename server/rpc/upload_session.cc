@@ -54,8 +54,8 @@ absl::Status UploadSession::Declare(const v1::UploadDeclaration& declaration) {
   if (suspended != nullptr) return Resume(std::move(suspended), digest);
   auto begun = context_.requests->Begin(request_id, digest);
   if (!begun.ok()) return begun.status();
-  if (begun->answer.has_value()) {
-    earlier_answer_ = *std::move(begun->answer);
+  if (begun->answer != nullptr) {
+    earlier_answer_ = std::move(begun->answer);
     return absl::OkStatus();
   }
   return Begin(std::move(declared), options, declaration, digest,

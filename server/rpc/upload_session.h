@@ -48,11 +48,9 @@ class UploadSession {
   // REQUIRES: Commit returned a tensor.
   void Answered(std::string answer);
 
-  // The serialized answer to the same upload before; nothing more is to be done
-  // then.
-  const std::optional<std::string>& earlier_answer() const {
-    return earlier_answer_;
-  }
+  // The serialized answer to the same upload before, or null; nothing more is
+  // to be done where there is one.
+  const RequestLog::Answered& earlier_answer() const { return earlier_answer_; }
 
   // Gives up what came, to go on with in another session: null if the upload
   // has no request id or nothing is declared.
@@ -78,7 +76,7 @@ class UploadSession {
   ChunkProtocol protocol_;
   // Null before the declaration.
   std::unique_ptr<Upload> upload_;
-  std::optional<std::string> earlier_answer_;
+  RequestLog::Answered earlier_answer_;
 };
 
 }  // namespace tensord

@@ -61,7 +61,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   void Process(grpc::ByteBuffer& message) {
     absl::Status status = Guarded([&] { return Take(message); });
     message.Clear();
-    if (!status.ok() || session_->earlier_answer().has_value()) {
+    if (!status.ok() || session_->earlier_answer() != nullptr) {
       Conclude(status);
     }
   }
@@ -72,7 +72,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
         ParseEnvelope(pieces_.pieces(), declaration_, envelope_);
     if (status.ok()) status = session_->Take(envelope_, declaration_);
     pieces_.Clear();
-    if (status.ok() && session_->earlier_answer().has_value()) {
+    if (status.ok() && session_->earlier_answer() != nullptr) {
       response_ = MakeBuffer(*session_->earlier_answer());
     }
     return status;

@@ -21,7 +21,7 @@ class RequestLogTest : public testing::Test {
               const std::string& answer) {
     auto begun = log_.Begin(id, digest);
     ASSERT_TRUE(begun.ok()) << begun.status();
-    ASSERT_FALSE(begun->answer.has_value());
+    ASSERT_FALSE(begun->answer != nullptr);
     std::move(begun->ticket).Answer(answer);
   }
 
@@ -29,7 +29,7 @@ class RequestLogTest : public testing::Test {
   std::string Repeat(const std::string& id, std::uint64_t digest) {
     const auto begun = log_.Begin(id, digest);
     if (!begun.ok()) return GetErrorReason(begun.status());
-    return begun->answer.value_or("");
+    return begun->answer != nullptr ? *begun->answer : "";
   }
 
   absl::Time now_ = absl::FromUnixSeconds(1000);
@@ -58,7 +58,7 @@ TEST_F(RequestLogTest, FailedRequestsMayBeMadeAgain) {
               reason::kRequestInProgress);
   }
   EXPECT_EQ(Repeat(kId, 8), "");
-  EXPECT_FALSE(log_.Find(kId)->has_value());
+  EXPECT_EQ(*log_.Find(kId), nullptr);
 }
 
 TEST_F(RequestLogTest, TicketsMove) {
