@@ -45,10 +45,10 @@ struct ClientOptions {
   std::string tls_key_file = {};
   // How often a call is made at most, the first included, where the connection
   // fails or the server asks to come again: after 0.1 s, then twice as long
-  // each time, a second at most. They may be repeated safely: what changes
-  // something has an id by which the server knows it again. Batches are not. Transfers go on
-  // where they stopped, and count anew once they get further. Fewer are made
-  // while most calls fail, and none beyond the first by Connect.
+  // each time, a second at most. That is safe: what changes something has an
+  // id by which the server knows it again. Transfers go on where they stopped,
+  // and count anew once they get further. Fewer calls are repeated while most
+  // fail, and none by Connect; batches are not.
   int max_attempts = 4;
   // Sends a CRC-32C with every chunk of a stream, which the server checks, and
   // asks for the server's and checks those: INVALID_ARGUMENT or DATA_LOSS
