@@ -59,7 +59,27 @@ absl::StatusOr<TensorInfo> ToInfo(const v1::BatchResult& result) {
   return client::FromProto(result.tensor());
 }
 
+void WriteDeletion(const std::string& id, v1::BatchCall& call) {
+  v1::DeleteTensorRequest& request = *call.mutable_delete_tensor();
+  request.set_name(client::ToName(id));
+  request.set_allow_missing(true);
+}
+
 }  // namespace
+
+template <class Fill, class Take, class Outcome>
+absl::Status ClientImpl::RunBatch(Fill fill, Take take,
+                                  std::vector<Outcome>& outcomes) {
+  return client::RunBatchCall(
+      raw_stub_, outcomes.size(), fill,
+      [&](std::size_t i, const v1::BatchResult& result) {
+        outcomes[i] = take(i, result);
+      },
+      [&](std::size_t i, absl::Status refusal) {
+        outcomes[i] = std::move(refusal);
+      },
+      batch_bytes_, timeout_);
+}
 
 absl::StatusOr<Results<TensorInfo>> ClientImpl::CreateBatch(
     absl::Span<const ArrayView> arrays, const CreateOptions& options,
@@ -85,13 +105,9 @@ absl::StatusOr<Results<TensorInfo>> ClientImpl::CreateBatch(
     }
     return false;
   };
-  const absl::Status status = client::RunBatchCall(
-      raw_stub_, arrays.size(), fill,
-      [&](std::size_t i, const auto& result) { made[i] = ToInfo(result); },
-      [&](std::size_t i, absl::Status refusal) {
-        made[i] = std::move(refusal);
-      },
-      batch_bytes_, timeout_);
+  const absl::Status status = RunBatch(
+      fill, [](std::size_t, const auto& result) { return ToInfo(result); },
+      made);
   if (!status.ok()) {
     if (ids.empty()) Discard(made);
     return status;
@@ -123,13 +139,9 @@ absl::StatusOr<Results<TensorInfo>> ClientImpl::TransformBatch(
     if (!ids.empty()) call.mutable_transform_tensor()->set_tensor_id(ids[i]);
     return true;
   };
-  absl::Status status = client::RunBatchCall(
-      raw_stub_, tensors.size(), fill,
-      [&](std::size_t i, const auto& result) { made[i] = ToInfo(result); },
-      [&](std::size_t i, absl::Status refusal) {
-        made[i] = std::move(refusal);
-      },
-      batch_bytes_, timeout_);
+  absl::Status status = RunBatch(
+      fill, [](std::size_t, const auto& result) { return ToInfo(result); },
+      made);
   if (status.ok()) return made;
   if (ids.empty()) Discard(made);
   return status;
@@ -142,13 +154,9 @@ absl::StatusOr<Results<TensorInfo>> ClientImpl::GetBatch(
     call.mutable_get_tensor()->set_name(client::ToName(ids[i]));
     return true;
   };
-  absl::Status status = client::RunBatchCall(
-      raw_stub_, ids.size(), fill,
-      [&](std::size_t i, const auto& result) { found[i] = ToInfo(result); },
-      [&](std::size_t i, absl::Status refusal) {
-        found[i] = std::move(refusal);
-      },
-      batch_bytes_, timeout_);
+  absl::Status status = RunBatch(
+      fill, [](std::size_t, const auto& result) { return ToInfo(result); },
+      found);
   if (!status.ok()) return status;
   return found;
 }
@@ -180,17 +188,13 @@ absl::StatusOr<std::vector<absl::Status>> ClientImpl::ReadBatch(
     *call.mutable_read_tensor()->mutable_options() = read_options;
     return true;
   };
-  absl::Status status = client::RunBatchCall(
-      raw_stub_, reads.size(), fill,
+  absl::Status status = RunBatch(
+      fill,
       [&](std::size_t i, const v1::BatchResult& result) {
-        outcomes[i] =
-            client::FillFrom(result.array(), layouts[i],
-                             static_cast<std::byte*>(reads[i].destination));
+        return client::FillFrom(result.array(), layouts[i],
+                                static_cast<std::byte*>(reads[i].destination));
       },
-      [&](std::size_t i, absl::Status refusal) {
-        outcomes[i] = std::move(refusal);
-      },
-      batch_bytes_, timeout_);
+      outcomes);
   if (!status.ok()) return status;
   for (const std::size_t i : large) {
     outcomes[i] = Read(reads[i].tensor->info().id, options, layouts[i],
@@ -207,22 +211,17 @@ absl::StatusOr<std::vector<absl::Status>> ClientImpl::DeleteBatch(
       outcomes[i] = NoTensor();
       return false;
     }
-    v1::DeleteTensorRequest& request = *call.mutable_delete_tensor();
-    request.set_name(client::ToName(tensors[i]->info().id));
-    request.set_allow_missing(true);
+    WriteDeletion(tensors[i]->info().id, call);
     return true;
   };
-  absl::Status status = client::RunBatchCall(
-      raw_stub_, tensors.size(), fill,
-      [&](std::size_t i, const v1::BatchResult& result) {
-        outcomes[i] = result.has_deleted()
-                          ? absl::OkStatus()
-                          : client::MalformedAnswer("nothing deleted");
+  absl::Status status = RunBatch(
+      fill,
+      [](std::size_t, const v1::BatchResult& result) {
+        return result.has_deleted()
+                   ? absl::OkStatus()
+                   : client::MalformedAnswer("nothing deleted");
       },
-      [&](std::size_t i, absl::Status refusal) {
-        outcomes[i] = std::move(refusal);
-      },
-      batch_bytes_, timeout_);
+      outcomes);
   if (!status.ok()) return status;
   return outcomes;
 }
@@ -230,9 +229,7 @@ absl::StatusOr<std::vector<absl::Status>> ClientImpl::DeleteBatch(
 void ClientImpl::Discard(const Results<TensorInfo>& made) {
   const auto fill = [&](std::size_t i, v1::BatchCall& call) {
     if (!made[i].ok()) return false;
-    v1::DeleteTensorRequest& request = *call.mutable_delete_tensor();
-    request.set_name(client::ToName(made[i]->id));
-    request.set_allow_missing(true);
+    WriteDeletion(made[i]->id, call);
     return true;
   };
   const auto ignore = [](std::size_t, const auto&) {};

@@ -133,6 +133,11 @@ class ClientImpl {
                                     client::SendPlan plan);
   absl::Status Delete(std::string_view id, bool allow_missing,
                       const Patience& patience);
+  // Runs a batch with a call for every place of `outcomes`, or none where
+  // fill(place, call) says false, and puts there what take(place, result) makes
+  // of its result, or its refusal. Errors of RunBatchCall.
+  template <class Fill, class Take, class Outcome>
+  absl::Status RunBatch(Fill fill, Take take, std::vector<Outcome>& outcomes);
   // Deletes what a batch made before it failed.
   void Discard(const Results<TensorInfo>& made);
 
