@@ -16,11 +16,6 @@
 namespace tensord {
 namespace {
 
-grpc::ByteBuffer MakeBuffer(const std::string& bytes) {
-  const grpc::Slice slice(bytes);
-  return grpc::ByteBuffer(&slice, 1);
-}
-
 class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
   UploadReactor(const ServiceContext& context, BufferAllocator& allocator,
@@ -73,7 +68,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (status.ok()) status = session_->Take(envelope_, declaration_);
     pieces_.Clear();
     if (status.ok() && session_->earlier_answer() != nullptr) {
-      response_ = MakeBuffer(*session_->earlier_answer());
+      response_ = MakeMessage(*session_->earlier_answer());
     }
     return status;
   }
@@ -96,7 +91,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     }
     std::string answer =
         WriteTensor(**stored, session_->report()).SerializeAsString();
-    response_ = MakeBuffer(answer);
+    response_ = MakeMessage(answer);
     session_->Answered(std::move(answer));
     return absl::OkStatus();
   }

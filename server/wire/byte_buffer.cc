@@ -44,10 +44,14 @@ bool ParseMessage(const grpc::ByteBuffer& bytes,
   return message.ParseFromString(joined);
 }
 
+grpc::ByteBuffer MakeMessage(const std::string& bytes) {
+  const grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
 grpc::ByteBuffer SerializeMessage(
     const google::protobuf::MessageLite& message) {
-  const grpc::Slice slice(message.SerializeAsString());
-  return grpc::ByteBuffer(&slice, 1);
+  return MakeMessage(message.SerializeAsString());
 }
 
 grpc::ByteBuffer ChunkMessage(std::int64_t offset,

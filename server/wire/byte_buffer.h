@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -40,6 +41,9 @@ grpc::Slice BorrowedSlice(const void* data, std::size_t size_bytes,
 // Reads a small message; false if it is not one.
 bool ParseMessage(const grpc::ByteBuffer& bytes,
                   google::protobuf::MessageLite& message);
+
+// A message that is serialized already.
+grpc::ByteBuffer MakeMessage(const std::string& bytes);
 
 // A small message.
 grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message);
