@@ -191,7 +191,10 @@ absl::StatusOr<TensorInfo> ClientImpl::Upload(v1::UploadDeclaration declaration,
                                  chunk_bytes_, checksums_, begin);
       TensorSink sink;
       status = Stream(kUploadMethod, source, sink);
-      if (status.ok()) return sink.Result();
+      if (status.ok()) {
+        throttle_.Succeeded();
+        return sink.Result();
+      }
     }
     if (!retry.Again(status)) return status;
     const auto progress = Call(&Stub::QueryUpload, query);
@@ -263,7 +266,10 @@ absl::Status ClientImpl::Read(const std::string& id, const ReadOptions& options,
     request.set_read_offset(begin);
     client::SingleMessage source(client::SerializeMessage(request));
     absl::Status status = Stream(kDownloadMethod, source, sink);
-    if (status.ok()) return sink.CheckComplete();
+    if (status.ok()) {
+      throttle_.Succeeded();
+      return sink.CheckComplete();
+    }
     if (begin > 0 && GetErrorReason(status) == reason::kEtagMismatch) {
       sink.Restart();
       continue;

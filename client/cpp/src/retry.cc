@@ -51,7 +51,9 @@ bool Retry::Again(const absl::Status& status) {
   }
   const std::optional<absl::Duration> pushback = RetryPushback(status);
   if (!MayPass(status, pushback)) return false;
-  const bool allowed = throttle_.Failed();
+  // A server that works on the same request is well.
+  const bool allowed =
+      status.code() == absl::StatusCode::kAborted || throttle_.Failed();
   if (++attempts_ >= max_attempts_ || !allowed) return false;
   if (pushback.has_value() && *pushback > max_wait_) return false;
   sleep_(pushback.has_value() ? *pushback : NextBackoff());

@@ -150,6 +150,7 @@ std::string FlakyLine::target() const {
 
 void FlakyLine::FailAfter(std::int64_t bytes, Fault fault) {
   fault_ = fault;
+  period_ = bytes;
   bytes_left_ = bytes;
 }
 
@@ -172,8 +173,11 @@ void FlakyLine::Forward(int client) {
   while (open && !stopping_) {
     if (bytes_left_ <= 0) {
       if (fault_ == Fault::kCut) break;
-      if (fault_ == Fault::kCutOnce) {
-        bytes_left_ = std::numeric_limits<std::int64_t>::max();
+      if (fault_ == Fault::kCutOnce || fault_ == Fault::kCutEvery) {
+        bytes_left_ = fault_ == Fault::kCutEvery
+                          ? period_.load()
+                          : std::numeric_limits<std::int64_t>::max();
+        ++cuts_;
         break;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));

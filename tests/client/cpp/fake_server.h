@@ -97,10 +97,14 @@ class FlakyLine {
 
   std::string target() const;
 
-  enum class Fault { kCut, kCutOnce, kStall };
+  enum class Fault { kCut, kCutOnce, kCutEvery, kStall };
   // After `bytes` more, in both directions together, every connection is
-  // closed, for good or so that new ones work, or carries nothing any more.
+  // closed, for good, or so that new ones work, or that those work for as many
+  // bytes; or it carries nothing any more.
   void FailAfter(std::int64_t bytes, Fault fault);
+
+  // Connections that were closed by kCutOnce and kCutEvery.
+  int cuts() const { return cuts_; }
 
  private:
   void Serve();
@@ -112,7 +116,9 @@ class FlakyLine {
   int listener_ = -1;
   int port_ = 0;
   std::atomic<std::int64_t> bytes_left_;
+  std::atomic<std::int64_t> period_ = 0;
   std::atomic<Fault> fault_ = Fault::kCut;
+  std::atomic<int> cuts_ = 0;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };
