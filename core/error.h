@@ -143,6 +143,7 @@ inline constexpr std::string_view kReadPastEnd = "READ_PAST_END";
 inline constexpr std::string_view kRequestIdInvalid = "REQUEST_ID_INVALID";
 inline constexpr std::string_view kRequestIdReused = "REQUEST_ID_REUSED";
 inline constexpr std::string_view kRequestInProgress = "REQUEST_IN_PROGRESS";
+inline constexpr std::string_view kPartInvalid = "PART_INVALID";
 inline constexpr std::string_view kUploadNotFound = "UPLOAD_NOT_FOUND";
 // The server
 inline constexpr std::string_view kDraining = "DRAINING";

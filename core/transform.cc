@@ -128,14 +128,14 @@ std::optional<absl::Span<const std::byte>> HostElements(const Copy& copy) {
 }
 
 absl::Status WriteInPlace(absl::Span<const std::byte> elements,
-                          BufferWriter& writer) {
+                          CastFailures* failures, BufferWriter& writer) {
   while (!elements.empty()) {
     const auto piece = elements.subspan(0, kMaxStagedBytes);
     absl::Status status = writer.Write(piece);
     if (!status.ok()) return status;
     elements.remove_prefix(piece.size());
   }
-  return writer.Finish();
+  return writer.Finish(failures);
 }
 
 // Hands elements, read as `as`, to the writer.
@@ -144,28 +144,26 @@ absl::Status WriteChunks(const Copy& copy, DType as, DeviceBackend& host,
   absl::Status status = ReadChunks(
       copy, as, host, failures,
       [&](absl::Span<const std::byte> piece) { return writer.Write(piece); });
-  return status.ok() ? writer.Finish() : status;
+  return status.ok() ? writer.Finish(failures) : status;
 }
 
 // From the host's reach to a device that only a writer can fill.
 absl::Status CopyThroughWriter(const Copy& copy,
                                const std::shared_ptr<Buffer>& destination,
                                DeviceBackend& host, CastFailures* failures) {
-  // Only the side that reads can tell positions.
-  const bool refuses = copy.overflow == Overflow::kError;
-  const auto in_place = refuses ? std::nullopt : HostElements(copy);
+  const auto in_place = HostElements(copy);
   const bool read_casts =
-      !in_place.has_value() &&
-      (refuses || ItemSize(copy.to) < ItemSize(copy.from.dtype));
+      !in_place.has_value() && ItemSize(copy.to) < ItemSize(copy.from.dtype);
   const DType carried = read_casts ? copy.to : copy.from.dtype;
   const auto writer = copy.to_backend.NewWriter(
-      destination, {.from = carried,
-                    .from_order = ByteOrder::kLittle,
-                    .to = copy.to,
-                    .to_order = ByteOrder::kLittle,
-                    .overflow = refuses ? Overflow::kTorch : copy.overflow});
+      destination, 0,
+      {.from = carried,
+       .from_order = ByteOrder::kLittle,
+       .to = copy.to,
+       .to_order = ByteOrder::kLittle,
+       .overflow = read_casts ? Overflow::kTorch : copy.overflow});
   return in_place.has_value()
-             ? WriteInPlace(*in_place, *writer)
+             ? WriteInPlace(*in_place, failures, *writer)
              : WriteChunks(copy, carried, host, failures, *writer);
 }
 
@@ -175,20 +173,20 @@ absl::Status Discard(absl::Span<const std::byte>) { return absl::OkStatus(); }
 absl::Status CopyReporting(const Copy& copy,
                            const std::shared_ptr<Buffer>& destination,
                            DeviceBackend& host, CastFailures* failures) {
-  const auto writer =
-      copy.to_backend.NewWriter(destination, {.from = copy.from.dtype,
-                                              .to = copy.to,
-                                              .overflow = copy.overflow,
-                                              .report = true});
+  const auto writer = copy.to_backend.NewWriter(destination, 0,
+                                                {.from = copy.from.dtype,
+                                                 .to = copy.to,
+                                                 .overflow = copy.overflow,
+                                                 .report = true});
   const auto in_place = HostElements(copy);
   absl::Status status =
       in_place.has_value()
-          ? WriteInPlace(*in_place, *writer)
+          ? WriteInPlace(*in_place, failures, *writer)
           : WriteChunks(copy, copy.from.dtype, host, failures, *writer);
-  if (status.ok()) copy.report->Merge(writer->report());
-  if (GetErrorReason(status) != reason::kCastValueOutOfRange) return status;
-  // Who reads can tell the positions in any order.
-  return ReadChunks(copy, copy.to, host, failures, Discard);
+  if (status.ok() && failures->count == 0) {
+    copy.report->Merge(writer->report());
+  }
+  return status;
 }
 
 absl::Status CopyElements(const Copy& copy,

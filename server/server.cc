@@ -32,7 +32,7 @@
 #include "server/observe/metrics_endpoint.h"
 #include "server/repeater.h"
 #include "server/rpc/request_log.h"
-#include "server/rpc/suspended_uploads.h"
+#include "server/rpc/uploads.h"
 #include "server/rpc/tensor_service.h"
 #include "server/version.h"
 #include "server/worker_pool.h"
@@ -113,13 +113,13 @@ class RunningServer final : public Server {
   explicit RunningServer(const ServerOptions& options)
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
         quota_(options.memory_limit_bytes),
-        suspended_uploads_(options.upload_resume_window),
+        uploads_(options.upload_resume_window),
         metrics_(
             {.devices = &devices_,
              .store = &store_,
              .quota = &quota_,
              .calls = &inflight_,
-             .suspended_uploads = [this] { return suspended_uploads_.size(); },
+             .suspended_uploads = [this] { return uploads_.suspended(); },
              .version = Version()}) {
     devices_.Add(NewCpuBackend({.max_pooled_bytes = static_cast<std::size_t>(
                                     options.memory_limit_bytes / kPooledPart)},
@@ -134,7 +134,7 @@ class RunningServer final : public Server {
                                  .store = &store_,
                                  .quota = &quota_,
                                  .requests = &requests_,
-                                 .suspended_uploads = &suspended_uploads_,
+                                 .uploads = &uploads_,
                                  .limits = limits_,
                                  .events = &metrics_,
                                  .version = Version(),
@@ -156,7 +156,7 @@ class RunningServer final : public Server {
     health_->SetServing();
     sweeper_.emplace(kSweepInterval, [this] {
       store_.Sweep();
-      suspended_uploads_.Sweep();
+      uploads_.Sweep();
       for (const auto& backend : devices_.backends()) {
         backend->Trim(kIdleMemory);
       }
@@ -274,7 +274,7 @@ class RunningServer final : public Server {
   TensorStore store_;
   Quota quota_;
   RequestLog requests_;
-  SuspendedUploads suspended_uploads_;
+  Uploads uploads_;
   InflightCalls inflight_;
   Metrics metrics_;
   std::optional<AccessLog> access_log_;

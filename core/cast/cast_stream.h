@@ -47,6 +47,10 @@ class CastStream {
   // incomplete.
   absl::Status Finish() const;
 
+  // What did not fit so far under Overflow::kError, counted from the first
+  // element.
+  const CastFailures& failures() const { return failures_; }
+
   // What the conversion did so far; nothing unless Options::report.
   const ConversionReport& report() const { return report_; }
 

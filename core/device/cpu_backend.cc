@@ -48,28 +48,33 @@ CastStream::Options Streamed(CastStream::Options conversion,
 
 class CpuWriter final : public BufferWriter {
  public:
-  CpuWriter(std::shared_ptr<Buffer> buffer,
+  CpuWriter(std::shared_ptr<Buffer> buffer, std::int64_t begin,
             const CastStream::Options& conversion)
       : buffer_(std::move(buffer)),
-        stream_(Streamed(conversion, buffer_->size_bytes())) {}
+        stream_(Streamed(conversion, buffer_->size_bytes())),
+        is_strict_(conversion.overflow == Overflow::kError),
+        position_(static_cast<std::size_t>(begin) * ItemSize(conversion.to)) {}
 
   absl::Status Write(absl::Span<const std::byte> piece) override {
-    if (stream_.OutputBytes(piece.size()) >
-        buffer_->size_bytes() - written_bytes_) {
+    if (stream_.OutputBytes(piece.size()) > buffer_->size_bytes() - position_) {
       return Overrun();
     }
-    written_bytes_ += stream_.Convert(piece, buffer_->data() + written_bytes_);
+    position_ += stream_.Convert(piece, buffer_->data() + position_);
     return absl::OkStatus();
   }
 
-  absl::Status Finish() override { return stream_.Finish(); }
+  absl::Status Finish(CastFailures* failures) override {
+    if (is_strict_) *failures = stream_.failures();
+    return absl::OkStatus();
+  }
   ConversionReport report() const override { return stream_.report(); }
 
  private:
   std::shared_ptr<Buffer> buffer_;
   CastStream stream_;
-  // At most the size of the buffer.
-  std::size_t written_bytes_ = 0;
+  bool is_strict_;
+  // Of the next byte in the buffer.
+  std::size_t position_;
 };
 
 class CpuBackend final : public DeviceBackend {
@@ -106,9 +111,9 @@ class CpuBackend final : public DeviceBackend {
   void Trim(absl::Duration idle) override { arena_.Trim(idle); }
 
   std::unique_ptr<BufferWriter> NewWriter(
-      std::shared_ptr<Buffer> buffer,
+      std::shared_ptr<Buffer> buffer, std::int64_t begin,
       const CastStream::Options& conversion) override {
-    return std::make_unique<CpuWriter>(std::move(buffer), conversion);
+    return std::make_unique<CpuWriter>(std::move(buffer), begin, conversion);
   }
 
   absl::Status ReadToHost(const BufferView& source, std::int64_t begin,

@@ -37,9 +37,10 @@ class BufferWriter {
   // REQUIRES: no more bytes than the buffer has room for; what would go past
   // its end is refused with INTERNAL all the same.
   virtual absl::Status Write(absl::Span<const std::byte> piece) = 0;
-  // The verdict, once all is in the buffer and visible to readers. OUT_OF_RANGE
-  // (CAST_VALUE_OUT_OF_RANGE).
-  virtual absl::Status Finish() = 0;
+  // Returns once all is in the buffer and visible to readers. Positions in
+  // `failures` count from the first element that was written; `failures` is
+  // touched as by CastPacked.
+  virtual absl::Status Finish(CastFailures* failures) = 0;
   // What the conversion did to what was written; nothing unless it was asked
   // for. REQUIRES: Finish returned OK.
   virtual ConversionReport report() const = 0;
@@ -69,10 +70,13 @@ class DeviceBackend {
   // Gives memory that no buffer took for `idle` at least back to the system.
   virtual void Trim(absl::Duration idle) = 0;
 
-  // A writer that fills `buffer` with packed elements of conversion.to. Only
-  // writers report on conversions. REQUIRES: conversion.to_order is native.
+  // A writer that fills `buffer`, from the element at `begin` on, with packed
+  // elements of conversion.to. Writers of one buffer may work side by side
+  // where they write different elements. Only writers report on conversions.
+  // REQUIRES: conversion.to_order is native; `begin` is at most the number of
+  // elements that `buffer` has room for.
   virtual std::unique_ptr<BufferWriter> NewWriter(
-      std::shared_ptr<Buffer> buffer,
+      std::shared_ptr<Buffer> buffer, std::int64_t begin,
       const CastStream::Options& conversion) = 0;
 
   // Casts elements [begin, begin + count) of `source`, in C order, to packed

@@ -36,31 +36,47 @@ absl::Status ArrayReceiver::Prepare() {
                            "Only Tensors of floating point and complex dtype "
                            "can require gradients");
   }
-  const auto backend = context_.devices->Find(options_.device);
-  if (!backend.ok()) return backend.status();
   auto buffer = allocator_.Allocate(
       options_.device, ElementCount(format.layout.shape) *
                            static_cast<std::int64_t>(ItemSize(dtype)));
   if (!buffer.ok()) return buffer.status();
   buffer_ = *std::move(buffer);
-  writer_ =
-      (*backend)->NewWriter(buffer_, {.from = format.dtype,
-                                      .from_order = format.byte_order,
-                                      .to = dtype,
-                                      .overflow = options_.overflow,
-                                      .report = options_.report_conversion});
   return absl::OkStatus();
 }
 
-absl::Status ArrayReceiver::WriteElements(std::string_view piece) {
-  if (writer_ == nullptr) {
-    if (absl::Status status = Prepare(); !status.ok()) return status;
-  }
+absl::Status ArrayReceiver::Part::Write(std::string_view piece) {
   const absl::Time start = absl::Now();
   absl::Status status = writer_->Write(absl::MakeConstSpan(
       reinterpret_cast<const std::byte*>(piece.data()), piece.size()));
   conversion_time_ += absl::Now() - start;
   return status;
+}
+
+absl::StatusOr<ArrayReceiver::Part> ArrayReceiver::NewPart(std::int64_t begin) {
+  const auto backend = context_.devices->Find(options_.device);
+  if (!backend.ok()) return backend.status();
+  const ArrayFormat& format = *source_.format();
+  const std::int64_t first_element =
+      begin / static_cast<std::int64_t>(ItemSize(format.dtype));
+  return Part((*backend)->NewWriter(buffer_, first_element,
+                                    {.from = format.dtype,
+                                     .from_order = format.byte_order,
+                                     .to = source_.target_dtype(),
+                                     .overflow = options_.overflow,
+                                     .report = options_.report_conversion}),
+              first_element);
+}
+
+absl::Status ArrayReceiver::WriteElements(std::string_view piece) {
+  if (buffer_ == nullptr) {
+    if (absl::Status status = Prepare(); !status.ok()) return status;
+  }
+  if (!whole_.has_value()) {
+    absl::StatusOr<Part> part = NewPart(0);
+    if (!part.ok()) return part.status();
+    whole_ = *std::move(part);
+  }
+  return whole_->Write(piece);
 }
 
 absl::Status ArrayReceiver::Write(std::string_view piece) {
@@ -70,18 +86,29 @@ absl::Status ArrayReceiver::Write(std::string_view piece) {
   if (!status.ok()) return status;
   // A header that ends with the piece: what will not fit is refused now.
   const bool known = source_.format() != nullptr;
-  return known && writer_ == nullptr ? Prepare() : absl::OkStatus();
+  return known && buffer_ == nullptr ? Prepare() : absl::OkStatus();
+}
+
+absl::Status ArrayReceiver::Add(Part part) {
+  CastFailures found;
+  absl::Status status = part.writer_->Finish(&found);
+  if (!status.ok()) return status;
+  failures_.Merge(found, static_cast<std::uint64_t>(part.first_element_));
+  if (options_.report_conversion) report_.Merge(part.writer_->report());
+  conversion_time_ += part.conversion_time_;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Tensor> ArrayReceiver::Finish() {
-  if (absl::Status status = source_.Finish(); !status.ok()) return status;
-  if (absl::Status status = writer_->Finish(); !status.ok()) return status;
+  absl::Status status = source_.Finish();
+  if (status.ok() && whole_.has_value()) status = Add(*std::move(whole_));
+  if (!status.ok()) return status;
   const ArrayFormat& format = *source_.format();
   const DType dtype = source_.target_dtype();
+  status = CastFailuresStatus(failures_, format.dtype, dtype);
+  if (!status.ok()) return status;
   context_.events->Converted(format.dtype, dtype, options_.device,
                              conversion_time_);
-  if (options_.report_conversion) report_ = writer_->report();
-  writer_.reset();
   return Tensor(dtype, format.layout, std::move(buffer_),
                 {.requires_grad = options_.requires_grad, .grad_fn = {}});
 }

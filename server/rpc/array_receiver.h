@@ -2,6 +2,7 @@
 #ifndef TENSORD_SERVER_RPC_ARRAY_RECEIVER_H_
 #define TENSORD_SERVER_RPC_ARRAY_RECEIVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/cast/cast.h"
 #include "core/cast/conversion_report.h"
 #include "core/device/device_backend.h"
 #include "core/tensor.h"
@@ -20,10 +22,27 @@
 namespace tensord {
 
 // Converts elements straight into the memory of the tensor, which is allocated
-// as soon as its size is known. Not thread-safe. Whoever drops a receiver
-// leaves nothing behind.
+// as soon as its size is known. Not thread-safe, but for parts, which may be
+// written side by side. Whoever drops a receiver leaves nothing behind.
 class ArrayReceiver {
  public:
+  // Elements that are written apart from the others. Not thread-safe.
+  class Part {
+   public:
+    // The next bytes. Errors of the device. REQUIRES: no more bytes than the
+    // array has from where the part begins.
+    absl::Status Write(std::string_view piece);
+
+   private:
+    friend class ArrayReceiver;
+    Part(std::unique_ptr<BufferWriter> writer, std::int64_t first_element)
+        : writer_(std::move(writer)), first_element_(first_element) {}
+
+    std::unique_ptr<BufferWriter> writer_;
+    std::int64_t first_element_;
+    absl::Duration conversion_time_;
+  };
+
   // `context` and `allocator` have to outlive the receiver.
   ArrayReceiver(DeclaredArray declared, const NewTensorOptions& options,
                 const ServiceContext& context, BufferAllocator& allocator);
@@ -34,16 +53,28 @@ class ArrayReceiver {
   absl::Status Start();
 
   // The next bytes. Errors of Start, of a header, of the device. REQUIRES: no
-  // more bytes than were declared in all.
+  // more bytes than were declared in all, none of which is in a part.
   absl::Status Write(std::string_view piece);
 
+  // What begins at a byte of the array, to be written beside other parts
+  // instead of by Write. Errors of DeviceRegistry::Find. REQUIRES: the elements
+  // are raw, and Start returned OK; `begin` lies in the array, between
+  // elements.
+  absl::StatusOr<Part> NewPart(std::int64_t begin);
+
+  // Nothing more is written to a part that NewPart made. Errors of the device.
+  absl::Status Add(Part part);
+
   // The tensor. OUT_OF_RANGE (CAST_VALUE_OUT_OF_RANGE), INVALID_ARGUMENT
-  // (NPY_TRUNCATED). REQUIRES: as many bytes as were declared were written.
+  // (NPY_TRUNCATED). REQUIRES: as many bytes as were declared were written, and
+  // the parts added.
   absl::StatusOr<Tensor> Finish();
 
   // What the conversion did, if the options ask for it. REQUIRES: Finish
   // returned a tensor.
-  const std::optional<ConversionReport>& report() const { return report_; }
+  std::optional<ConversionReport> report() const {
+    return options_.report_conversion ? std::optional(report_) : std::nullopt;
+  }
 
  private:
   // Allocates; what the elements are is known.
@@ -54,11 +85,13 @@ class ArrayReceiver {
   NewTensorOptions options_;
   const ServiceContext& context_;
   BufferAllocator& allocator_;
-  std::shared_ptr<Buffer> buffer_;
   // Null until Prepare.
-  std::unique_ptr<BufferWriter> writer_;
+  std::shared_ptr<Buffer> buffer_;
+  // What Write writes to.
+  std::optional<Part> whole_;
   absl::Duration conversion_time_;
-  std::optional<ConversionReport> report_;
+  CastFailures failures_;
+  ConversionReport report_;
 };
 
 // A refusal by an ArrayReceiver as one of the request: of `options`, the path

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "server/rpc/suspended_uploads.h"
+#include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
 
 namespace tensord {
@@ -30,7 +30,7 @@ absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
   auto claim = context.store->ClaimId(id);
   const bool is_free =
       GetErrorReason(claim.status()) == reason::kUploadConflict &&
-      context.suspended_uploads->DropClaimOf(id);
+      context.uploads->DropClaimOf(id);
   return is_free ? context.store->ClaimId(id) : std::move(claim);
 }
 

@@ -15,7 +15,7 @@
 namespace tensord {
 
 class RequestLog;
-class SuspendedUploads;
+class Uploads;
 
 struct ServiceLimits {
   // Largest array, in bytes of its stored dtype or of its arriving bytes.
@@ -34,8 +34,8 @@ struct ServiceContext {
   // view of it is gone.
   Quota* quota = nullptr;
   RequestLog* requests = nullptr;
-  // Empty once the service is gone.
-  SuspendedUploads* suspended_uploads = nullptr;
+  // Without a suspended one once the service is gone.
+  Uploads* uploads = nullptr;
   ServiceLimits limits;
   ServiceEvents* events = nullptr;
   // Semantic version of the server.

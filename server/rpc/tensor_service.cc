@@ -4,6 +4,7 @@
 #include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -22,10 +23,10 @@
 #include "server/rpc/find_tensor.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/request_log.h"
-#include "server/rpc/suspended_uploads.h"
 #include "server/rpc/tensor_calls.h"
 #include "server/rpc/update.h"
 #include "server/rpc/upload_stream.h"
+#include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
 #include "tensord/v1/tensord.grpc.pb.h"
 
@@ -80,13 +81,13 @@ class Service final : public ServiceBase {
       : context_(context),
         allocator_(*context_.devices, *context_.quota,
                    context_.limits.max_tensor_bytes,
-                   [this] { return context_.suspended_uploads->DropOldest(); }),
+                   [this] { return context_.uploads->DropOldest(); }),
         calls_(context_, allocator_),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)) {}
   ~Service() override {
     workers_.join();
-    context_.suspended_uploads->Clear();
+    context_.uploads->Clear();
   }
 
   grpc::ServerReadReactor<ByteBuffer>* UploadTensor(
@@ -224,9 +225,14 @@ class Service final : public ServiceBase {
   absl::Status Query(const v1::QueryUploadRequest& request,
                      v1::QueryUploadResponse& response) {
     const std::string& id = request.request_id();
-    const auto received_bytes = context_.suspended_uploads->ReceivedBytes(id);
-    if (received_bytes.has_value()) {
-      response.set_committed_bytes(*received_bytes);
+    if (const auto upload = context_.uploads->Find(id); upload != nullptr) {
+      std::optional<ByteRange> part;
+      if (request.has_part()) {
+        part = ByteRange{request.part().begin(), request.part().end()};
+      }
+      const auto next_byte = upload->NextByte(part);
+      if (!next_byte.ok()) return next_byte.status();
+      response.set_committed_bytes(*next_byte);
       return absl::OkStatus();
     }
     const auto answer = context_.requests->Find(id);
@@ -291,6 +297,7 @@ class Service final : public ServiceBase {
     limits.set_max_chunk_bytes(context_.limits.max_chunk_bytes);
     limits.set_memory_limit_bytes(context_.quota->limit_bytes());
     limits.set_max_dimensions(static_cast<int>(kMaxDimensions));
+    limits.set_max_upload_parts(static_cast<int>(Upload::kMaxParts));
     *info.mutable_start_time() = WriteTimestamp(context_.start_time);
     return absl::OkStatus();
   }

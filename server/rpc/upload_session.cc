@@ -2,15 +2,48 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
-#include "server/rpc/find_tensor.h"
+#include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
 #include "server/wire/violations.h"
 
 namespace tensord {
 namespace {
 
-constexpr std::string_view kOptions = "declaration.options";
+absl::Status BadPart(const v1::ArrayPart& part, std::string_view why) {
+  return InvalidArgument(reason::kPartInvalid,
+                         absl::StrCat("the part [", part.begin(), ", ",
+                                      part.end(), ") ", std::string(why)));
+}
+
+absl::StatusOr<ByteRange> ParsePart(const v1::UploadDeclaration& declaration,
+                                    const DeclaredArray& array) {
+  const v1::ArrayPart& part = declaration.part();
+  if (declaration.request_id().empty()) {
+    return BadPart(part, "needs a request id, by which it finds the others");
+  }
+  if (!array.raw.has_value()) {
+    return BadPart(part, "is of a .npy file; only raw arrays come in parts");
+  }
+  if (part.begin() < 0 || part.begin() >= part.end() ||
+      part.end() > array.total_bytes) {
+    return BadPart(part, absl::StrCat("is not one of an array of ",
+                                      array.total_bytes, " bytes"));
+  }
+  const auto item = static_cast<std::int64_t>(ItemSize(array.raw->dtype));
+  if (part.begin() % item != 0 || part.end() % item != 0) {
+    return BadPart(part, absl::StrCat("cuts an element of ", item, " bytes"));
+  }
+  return ByteRange{part.begin(), part.end()};
+}
+
+std::uint64_t DigestWithoutPart(const v1::UploadDeclaration& declaration) {
+  if (!declaration.has_part()) return RequestDigest(declaration);
+  v1::UploadDeclaration whole = declaration;
+  whole.clear_part();
+  return RequestDigest(whole);
+}
 
 }  // namespace
 
@@ -21,6 +54,8 @@ UploadSession::UploadSession(const ServiceContext& context,
       allocator_(allocator),
       protocol_(context.limits.max_chunk_bytes, std::move(clock)) {}
 
+UploadSession::~UploadSession() { Refuse(absl::CancelledError()); }
+
 absl::Status UploadSession::Take(const Envelope& envelope,
                                  const v1::UploadDeclaration& declaration) {
   absl::Status status = protocol_.CheckOrder(envelope);
@@ -30,7 +65,7 @@ absl::Status UploadSession::Take(const Envelope& envelope,
   if (status.ok() && envelope.payload == Envelope::Payload::kChunk) {
     status = TakeChunk(envelope.chunk);
   }
-  if (status.ok() && envelope.finish) status = Finish();
+  if (status.ok() && envelope.finish) status = protocol_.CheckFinish();
   return status;
 }
 
@@ -40,61 +75,36 @@ absl::Status UploadSession::Declare(const v1::UploadDeclaration& declaration) {
                    "declaration.tensor_id");
   violations.Check(CheckRequestId(declaration.request_id()),
                    "declaration.request_id");
-  DeclaredArray declared = ParseArrayDeclaration(
-      declaration.array(), "declaration.array", violations);
-  const NewTensorOptions options =
-      ParseTensorOptions(declaration.options(), kOptions, violations);
+  UploadPlan plan{.tensor_id = declaration.tensor_id(),
+                  .request_id = declaration.request_id(),
+                  .array = ParseArrayDeclaration(
+                      declaration.array(), "declaration.array", violations),
+                  .options = ParseTensorOptions(
+                      declaration.options(), "declaration.options", violations),
+                  .part = {}};
   if (!violations.empty()) return violations.status();
-  const std::string& request_id = declaration.request_id();
-  if (request_id.empty()) {
-    return Begin(std::move(declared), options, declaration, 0, {});
+  if (declaration.has_part()) {
+    plan.part =
+        violations.Take(ParsePart(declaration, plan.array), "declaration.part");
   }
-  const std::uint64_t digest = RequestDigest(declaration);
-  auto suspended = context_.suspended_uploads->Take(request_id);
-  if (suspended != nullptr) return Resume(std::move(suspended), digest);
-  auto begun = context_.requests->Begin(request_id, digest);
-  if (!begun.ok()) return begun.status();
-  if (begun->answer != nullptr) {
-    earlier_answer_ = std::move(begun->answer);
+  if (!violations.empty()) return violations.status();
+  if (!plan.request_id.empty()) plan.digest = DigestWithoutPart(declaration);
+  return Open(std::move(plan));
+}
+
+absl::Status UploadSession::Open(UploadPlan plan) {
+  upload_ = plan.request_id.empty() ? std::make_shared<Upload>(std::string())
+                                    : context_.uploads->Join(plan.request_id);
+  auto opened = upload_->Open(std::move(plan), context_, allocator_);
+  if (!opened.ok() || opened->part == nullptr) {
+    LetGo(upload_->is_refused());
+    upload_.reset();
+    if (!opened.ok()) return opened.status();
+    earlier_answer_ = std::move(opened->answer);
     return absl::OkStatus();
   }
-  return Begin(std::move(declared), options, declaration, digest,
-               std::move(begun->ticket));
-}
-
-absl::Status UploadSession::Begin(DeclaredArray declared,
-                                  const NewTensorOptions& options,
-                                  const v1::UploadDeclaration& declaration,
-                                  std::uint64_t digest,
-                                  RequestLog::Ticket ticket) {
-  auto claim = ClaimTensorId(context_, declaration.tensor_id());
-  if (!claim.ok()) return claim.status();
-  const std::int64_t total_bytes = declared.total_bytes;
-  protocol_.Declare(total_bytes);
-  upload_ = std::make_unique<Upload>(Upload{
-      .request_id = declaration.request_id(),
-      .digest = digest,
-      .ticket = std::move(ticket),
-      .claim = *std::move(claim),
-      .ttl = options.ttl,
-      .receiver =
-          ArrayReceiver(std::move(declared), options, context_, allocator_),
-      .total_bytes = total_bytes,
-      .tensor = {}});
-  return AtRequestField(upload_->receiver.Start(), kOptions,
-                        "declaration.array");
-}
-
-absl::Status UploadSession::Resume(std::unique_ptr<Upload> upload,
-                                   std::uint64_t digest) {
-  if (upload->digest != digest) {
-    context_.suspended_uploads->Keep(std::move(upload));
-    return MakeError(absl::StatusCode::kFailedPrecondition,
-                     reason::kRequestIdReused,
-                     "the request id belongs to another upload");
-  }
-  upload_ = std::move(upload);
-  protocol_.Declare(upload_->total_bytes, upload_->received_bytes);
+  part_ = opened->part;
+  protocol_.Declare(part_->range().end, part_->next_byte());
   return absl::OkStatus();
 }
 
@@ -104,8 +114,8 @@ absl::Status UploadSession::TakeChunk(const ChunkView& chunk) {
   }
   absl::Status status =
       ChunkProtocol::TakeData(chunk, [this](std::string_view piece) {
-        return AtRequestField(upload_->receiver.Write(piece), kOptions,
-                              "chunk.data");
+        return AtRequestField(upload_->Write(*part_, piece),
+                              "declaration.options", "chunk.data");
       });
   if (!status.ok()) return status;
   context_.events->ArrayBytesReceived(
@@ -113,31 +123,38 @@ absl::Status UploadSession::TakeChunk(const ChunkView& chunk) {
   return absl::OkStatus();
 }
 
-absl::Status UploadSession::Finish() {
-  if (absl::Status status = protocol_.CheckFinish(); !status.ok()) {
-    return status;
-  }
-  if (upload_->tensor.has_value()) return absl::OkStatus();
-  absl::StatusOr<Tensor> tensor = upload_->receiver.Finish();
-  if (!tensor.ok()) return ArgumentAtField(tensor.status(), "chunk.data");
-  upload_->tensor = *std::move(tensor);
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::shared_ptr<const StoredTensor>> UploadSession::Commit() {
   if (absl::Status status = protocol_.CheckEnd(); !status.ok()) return status;
-  return std::move(upload_->claim)
-      .Commit(*std::move(upload_->tensor), upload_->ttl);
+  auto stored = upload_->Complete(*part_);
+  if (stored.ok() && *stored == nullptr) LetGo(/*is_over=*/false);
+  return stored;
 }
 
 void UploadSession::Answered(std::string answer) {
-  std::move(upload_->ticket).Answer(std::move(answer));
+  upload_->Answer(std::move(answer));
+  LetGo(/*is_over=*/true);
 }
 
-std::unique_ptr<Upload> UploadSession::Suspend() {
-  if (upload_ == nullptr || upload_->request_id.empty()) return nullptr;
-  upload_->received_bytes = protocol_.received_bytes();
-  return std::move(upload_);
+void UploadSession::Refuse(const absl::Status& refusal) {
+  if (part_ == nullptr) return;
+  upload_->Refuse(refusal);
+  LetGo(/*is_over=*/true);
+}
+
+void UploadSession::Suspend() {
+  if (part_ == nullptr || upload_->request_id().empty()) return;
+  upload_->Release(*part_, protocol_.received_bytes());
+  LetGo(/*is_over=*/false);
+}
+
+void UploadSession::LetGo(bool is_over) {
+  part_ = nullptr;
+  if (upload_->request_id().empty()) return;
+  if (is_over) {
+    context_.uploads->Remove(upload_);
+  } else {
+    context_.uploads->Leave(upload_);
+  }
 }
 
 }  // namespace tensord

@@ -79,31 +79,27 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 
   absl::Status Commit() {
     if (call_.IsCancelled()) {
-      Suspend();
+      session_->Suspend();
       return absl::CancelledError();
     }
     const auto stored = session_->Commit();
     if (!stored.ok()) {
       if (GetErrorReason(stored.status()) == reason::kUploadIncomplete) {
-        Suspend();
+        session_->Suspend();
       }
       return stored.status();
     }
-    std::string answer =
-        WriteTensor(**stored, session_->report()).SerializeAsString();
+    std::string answer;
+    if (*stored != nullptr) {
+      answer = WriteTensor(**stored, session_->report()).SerializeAsString();
+    }
     response_ = MakeMessage(answer);
-    session_->Answered(std::move(answer));
+    if (*stored != nullptr) session_->Answered(std::move(answer));
     return absl::OkStatus();
   }
 
-  void Suspend() {
-    auto upload = session_->Suspend();
-    if (upload != nullptr) {
-      context_.suspended_uploads->Keep(std::move(upload));
-    }
-  }
-
   void Conclude(const absl::Status& status) {
+    if (!status.ok()) session_->Refuse(status);
     session_.reset();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));

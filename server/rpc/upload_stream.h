@@ -13,9 +13,10 @@ namespace tensord {
 // Serves one call; the reactor deletes itself. The tensor becomes visible when
 // the client has said finish and sends no more (half-closes), so that a message
 // after the last one can still be refused. A refusal ends the call at once, and
-// gives back memory and id before the client hears of it. An upload with a
-// request id is suspended instead when its stream ends early. All that is
-// passed outlives the call.
+// gives back memory and id before the client hears of it, or as soon as the
+// other streams of the upload have noticed. An upload with a request id is
+// suspended instead when its stream ends early. All that is passed outlives the
+// call.
 grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUpload(
     const ServiceContext& context, BufferAllocator& allocator,
     grpc::CallbackServerContext& call, grpc::ByteBuffer& response);

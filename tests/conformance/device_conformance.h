@@ -56,7 +56,7 @@ class DeviceConformanceTest : public testing::TestWithParam<BackendFactory> {
   // Hands `bytes` to a writer in pieces of random sizes; the verdict.
   absl::Status WriteInPieces(const Bytes& bytes, std::shared_ptr<Buffer> buffer,
                              const CastStream::Options& conversion) {
-    const auto writer = backend_->NewWriter(std::move(buffer), conversion);
+    const auto writer = backend_->NewWriter(std::move(buffer), 0, conversion);
     absl::Span<const std::byte> rest(bytes);
     while (!rest.empty()) {
       Bytes piece(std::min<std::size_t>(rest.size(), random_() % 40));
@@ -67,7 +67,11 @@ class DeviceConformanceTest : public testing::TestWithParam<BackendFactory> {
       std::fill(piece.begin(), piece.end(), std::byte{0xa5});
       rest.remove_prefix(piece.size());
     }
-    return writer->Finish();
+    CastFailures failures;
+    absl::Status status = writer->Finish(&failures);
+    return status.ok()
+               ? CastFailuresStatus(failures, conversion.from, conversion.to)
+               : status;
   }
 
   // A buffer with these elements, as they are.
@@ -231,7 +235,7 @@ TEST_P(DeviceConformanceTest, WritersReportOnConversions) {
       ConversionReport expected;
       ConversionComparison(from, ByteOrder::kLittle, to, ByteOrder::kLittle)
           .Compare(source.data(), result.data(), 67, &expected);
-      const auto writer = backend_->NewWriter(Allocate(result.size()),
+      const auto writer = backend_->NewWriter(Allocate(result.size()), 0,
                                               {.from = from,
                                                .to = to,
                                                .overflow = Overflow::kSaturate,
@@ -240,7 +244,7 @@ TEST_P(DeviceConformanceTest, WritersReportOnConversions) {
       const absl::Span<const std::byte> bytes(source);
       EXPECT_TRUE(writer->Write(bytes.first(half)).ok());
       EXPECT_TRUE(writer->Write(bytes.subspan(half)).ok());
-      EXPECT_TRUE(writer->Finish().ok());
+      EXPECT_TRUE(writer->Finish(nullptr).ok());
       EXPECT_EQ(writer->report(), expected) << Name(from) << " to " << Name(to);
     }
   }
@@ -267,10 +271,53 @@ TEST_P(DeviceConformanceTest, RefusesToWritePastTheEnd) {
   for (const DType to : {DType::kUInt8, DType::kFloat64}) {
     const std::shared_ptr<Buffer> buffer = Allocate(8 * ItemSize(to));
     const auto writer =
-        backend_->NewWriter(buffer, {.from = DType::kUInt8, .to = to});
+        backend_->NewWriter(buffer, 0, {.from = DType::kUInt8, .to = to});
     EXPECT_TRUE(writer->Write(bytes).ok());
     EXPECT_EQ(writer->Write(absl::MakeConstSpan(bytes).first(1)).code(),
               absl::StatusCode::kInternal);
+  }
+}
+
+TEST_P(DeviceConformanceTest, WritersShareABuffer) {
+  constexpr std::int64_t kCount = 301;
+  for (const DType from : AllDTypes()) {
+    const Bytes source = RandomBytes(kCount * ItemSize(from));
+    for (const DType to : {from, DType::kInt8, DType::kFloat64}) {
+      CastFailures expected_failures;
+      const Bytes expected =
+          Expected(from, source, to, Overflow::kError, &expected_failures);
+      const std::shared_ptr<Buffer> buffer = Allocate(expected.size());
+      const std::int64_t middle =
+          1 + static_cast<std::int64_t>(random_() % 300);
+      const std::int64_t begins[] = {0, middle, kCount};
+      CastFailures failures[2];
+      {
+        std::vector<std::jthread> threads;
+        for (int part = 0; part < 2; ++part) {
+          threads.emplace_back([&, part] {
+            const auto item = static_cast<std::int64_t>(ItemSize(from));
+            const std::int64_t begin = begins[part];
+            const auto writer = backend_->NewWriter(
+                buffer, begin,
+                {.from = from, .to = to, .overflow = Overflow::kError});
+            const absl::Span<const std::byte> bytes =
+                absl::MakeConstSpan(source).subspan(
+                    static_cast<std::size_t>(begin * item),
+                    static_cast<std::size_t>((begins[part + 1] - begin) *
+                                             item));
+            EXPECT_TRUE(writer->Write(bytes).ok());
+            EXPECT_TRUE(writer->Finish(&failures[part]).ok());
+          });
+        }
+      }
+      failures[0].Merge(failures[1], static_cast<std::uint64_t>(middle));
+      const std::string label =
+          std::string(Name(from)) + " to " + std::string(Name(to));
+      EXPECT_EQ(CastFailuresStatus(failures[0], from, to),
+                CastFailuresStatus(expected_failures, from, to))
+          << label;
+      EXPECT_EQ(Load(buffer), expected) << label;
+    }
   }
 }
 
@@ -386,9 +433,9 @@ TEST_P(DeviceConformanceTest, ServesManyThreads) {
         const auto buffer = backend_->Allocate(mine.size());
         ASSERT_TRUE(buffer.ok());
         const auto writer = backend_->NewWriter(
-            *buffer, {.from = DType::kUInt8, .to = DType::kUInt8});
+            *buffer, 0, {.from = DType::kUInt8, .to = DType::kUInt8});
         ASSERT_TRUE(writer->Write(mine).ok());
-        ASSERT_TRUE(writer->Finish().ok());
+        ASSERT_TRUE(writer->Finish(nullptr).ok());
         ASSERT_EQ(Load(*buffer), mine);
         ASSERT_EQ(Load(shared), shared_bytes);
       }

@@ -88,11 +88,11 @@ class TransformTest : public testing::Test {
     auto buffer = *AllocateCharged(device, static_cast<std::int64_t>(size));
     const auto writer =
         (*devices_.Find(device))
-            ->NewWriter(buffer, {.from = DType::kFloat64, .to = dtype});
+            ->NewWriter(buffer, 0, {.from = DType::kFloat64, .to = dtype});
     const auto* const bytes =
         reinterpret_cast<const std::byte*>(storage.data());
     EXPECT_TRUE(writer->Write({bytes, storage.size() * sizeof(double)}).ok());
-    EXPECT_TRUE(writer->Finish().ok());
+    EXPECT_TRUE(writer->Finish(nullptr).ok());
     return Tensor(dtype, std::move(layout), std::move(buffer), autograd);
   }
 

@@ -25,8 +25,8 @@ TEST(CpuBackendTest, IsTheCpu) {
 TEST(CpuBackendTest, WritesStraightIntoTheBuffer) {
   const auto backend = NewCpuBackend({});
   const std::shared_ptr<Buffer> buffer = *backend->Allocate(4);
-  const auto writer =
-      backend->NewWriter(buffer, {.from = DType::kUInt8, .to = DType::kUInt8});
+  const auto writer = backend->NewWriter(
+      buffer, 0, {.from = DType::kUInt8, .to = DType::kUInt8});
   const std::vector<std::byte> piece = {std::byte{1}, std::byte{2}};
   ASSERT_TRUE(writer->Write(piece).ok());
   EXPECT_EQ(buffer->data()[1], std::byte{2});
@@ -44,8 +44,8 @@ TEST(CpuBackendTest, FillsLargeBuffersInPieces) {
   const auto backend = NewCpuBackend({});
   const std::shared_ptr<Buffer> buffer =
       *backend->Allocate(kPiece * kPieces * 2);
-  const auto writer =
-      backend->NewWriter(buffer, {.from = DType::kUInt8, .to = DType::kUInt16});
+  const auto writer = backend->NewWriter(
+      buffer, 0, {.from = DType::kUInt8, .to = DType::kUInt16});
   std::vector<std::byte> piece(kPiece);
   for (std::size_t i = 0; i < kPieces; ++i) {
     for (std::size_t j = 0; j < kPiece; ++j) {
@@ -53,7 +53,7 @@ TEST(CpuBackendTest, FillsLargeBuffersInPieces) {
     }
     ASSERT_TRUE(writer->Write(piece).ok());
   }
-  ASSERT_TRUE(writer->Finish().ok());
+  ASSERT_TRUE(writer->Finish(nullptr).ok());
   const auto* const results =
       reinterpret_cast<const std::uint16_t*>(buffer->data());
   for (std::size_t i = 0; i < kPiece * kPieces; ++i) {

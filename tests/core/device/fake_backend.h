@@ -73,10 +73,10 @@ class FakeBackend final : public DeviceBackend {
   void Trim(absl::Duration idle) override { memory_->Trim(idle); }
 
   std::unique_ptr<BufferWriter> NewWriter(
-      std::shared_ptr<Buffer> buffer,
+      std::shared_ptr<Buffer> buffer, std::int64_t begin,
       const CastStream::Options& conversion) override {
     return std::make_unique<Writer>(
-        memory_->NewWriter(std::move(buffer), conversion), *this);
+        memory_->NewWriter(std::move(buffer), begin, conversion), *this);
   }
 
   absl::Status ReadToHost(const BufferView& source, std::int64_t begin,
@@ -114,9 +114,9 @@ class FakeBackend final : public DeviceBackend {
       return writer_->Write(piece);
     }
 
-    absl::Status Finish() override {
+    absl::Status Finish(CastFailures* failures) override {
       absl::Status fault = backend_.faults_->NextCall();
-      return fault.ok() ? writer_->Finish() : fault;
+      return fault.ok() ? writer_->Finish(failures) : fault;
     }
 
     ConversionReport report() const override { return writer_->report(); }

@@ -22,7 +22,7 @@ class BrokenBackend final : public DeviceBackend {
   }
   PoolStats pool_stats() const override { return {}; }
   void Trim(absl::Duration) override {}
-  std::unique_ptr<BufferWriter> NewWriter(std::shared_ptr<Buffer>,
+  std::unique_ptr<BufferWriter> NewWriter(std::shared_ptr<Buffer>, std::int64_t,
                                           const CastStream::Options&) override {
     return nullptr;
   }

@@ -24,8 +24,8 @@
 #include "core/store/tensor_store.h"
 #include "server/rpc/request_log.h"
 #include "server/rpc/service_context.h"
-#include "server/rpc/suspended_uploads.h"
 #include "server/rpc/tensor_service.h"
+#include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
 #include "tensord/internal/rpc_status.pb.h"
 #include "tensord/v1/tensord.grpc.pb.h"
@@ -59,7 +59,7 @@ struct TestContext {
                .store = &store,
                .quota = &quota,
                .requests = &requests,
-               .suspended_uploads = &suspended_uploads,
+               .uploads = &uploads,
                .limits = {.max_tensor_bytes = kMaxTensorBytes},
                .events = &events,
                .version = "1.2.3",
@@ -70,7 +70,7 @@ struct TestContext {
   TensorStore store;
   Quota quota;
   RequestLog requests;
-  SuspendedUploads suspended_uploads{absl::Seconds(60)};
+  Uploads uploads{absl::Seconds(60)};
   CountingEvents events;
   ServiceContext context;
 };

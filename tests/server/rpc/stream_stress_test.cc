@@ -114,6 +114,55 @@ class StreamStressTest : public ServiceFixture {
     EXPECT_TRUE(peer.stub->DeleteTensor(&deletion, gone, &empty).ok());
   }
 
+  // Half of an array over a stream that meets a fault, while the other half
+  // arrives over another.
+  void UploadHalves(Fault fault, int when, const std::string& request_id) {
+    constexpr int kHalf = kChunks / 2;
+    v1::UploadTensorRequest first;
+    v1::UploadDeclaration& declaration = *first.mutable_declaration();
+    *declaration.mutable_array() = Declaration();
+    declaration.set_request_id(request_id);
+    Peer faulty(port_);
+    Peer sound(port_);
+    grpc::ClientContext faulty_context;
+    grpc::ClientContext sound_context;
+    v1::Tensor faulty_answer;
+    v1::Tensor sound_answer;
+    declaration.mutable_part()->set_end(kHalf * kChunkBytes);
+    auto faulty_writer =
+        faulty.stub->UploadTensor(&faulty_context, &faulty_answer);
+    faulty_writer->Write(first);
+    declaration.mutable_part()->set_begin(kHalf * kChunkBytes);
+    declaration.mutable_part()->set_end(kBytes);
+    auto sound_writer = sound.stub->UploadTensor(&sound_context, &sound_answer);
+    sound_writer->Write(first);
+    v1::UploadTensorRequest request;
+    bool goes_on = true;
+    for (int i = 0; i < kHalf; ++i) {
+      *request.mutable_chunk() = ChunkNumber(kHalf + i);
+      request.set_finish(i == kHalf - 1);
+      EXPECT_TRUE(sound_writer->Write(request));
+      if (goes_on) goes_on = faulty.Meet(fault, i, when, faulty_context);
+      *request.mutable_chunk() = ChunkNumber(i);
+      if (goes_on) goes_on = faulty_writer->Write(request);
+    }
+    if (goes_on) faulty.Meet(fault, kHalf, when, faulty_context);
+    faulty_writer->WritesDone();
+    sound_writer->WritesDone();
+    const grpc::Status status = faulty_writer->Finish();
+    if (when < kHalf) ExpectEnd(status, fault);
+    EXPECT_EQ(Outcome(sound_writer->Finish()), "OK");
+    const std::string name = faulty_answer.name().empty()
+                                 ? sound_answer.name()
+                                 : faulty_answer.name();
+    if (name.empty()) return;
+    grpc::ClientContext deletion;
+    v1::DeleteTensorRequest gone;
+    gone.set_name(name);
+    google::protobuf::Empty empty;
+    EXPECT_EQ(Outcome(sound.stub->DeleteTensor(&deletion, gone, &empty)), "OK");
+  }
+
   void Download(Fault fault, int when) {
     Peer peer(port_);
     grpc::ClientContext context;
@@ -177,7 +226,9 @@ TEST_F(StreamStressTest, NothingIsLeftWhateverClientsDo) {
     threads.emplace_back([this, fault] {
       for (int when = 0; when <= kChunks; ++when) {
         Upload(fault, when, "");
-        Upload(fault, when, RequestId(when * 10 + static_cast<int>(fault)));
+        const int number = when * 10 + static_cast<int>(fault);
+        Upload(fault, when, RequestId(number));
+        UploadHalves(fault, when, RequestId(1000 + number));
       }
     });
     threads.emplace_back([this, fault] {
@@ -190,7 +241,7 @@ TEST_F(StreamStressTest, NothingIsLeftWhateverClientsDo) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(ReadBytes("tensors/large"), Elements(0, kBytes));
   // What waits to be gone on with is all that may be there.
-  test_.suspended_uploads.Clear();
+  test_.uploads.Clear();
   grpc::ClientContext context;
   v1::DeleteTensorRequest request;
   request.set_name("tensors/large");
@@ -198,7 +249,7 @@ TEST_F(StreamStressTest, NothingIsLeftWhateverClientsDo) {
   ASSERT_TRUE(stub_->DeleteTensor(&context, request, &empty).ok());
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
   while (test_.quota.used_bytes() != used_before_ && absl::Now() < deadline) {
-    test_.suspended_uploads.Clear();
+    test_.uploads.Clear();
     absl::SleepFor(absl::Milliseconds(5));
   }
   ExpectNothingLeft();

@@ -210,6 +210,7 @@ TEST_F(UploadSessionTest, RefusesBadFilesAndLeavesNothing) {
     EXPECT_TRUE(Declare(Npy(total_bytes)).ok());
     absl::Status status = Send(file);
     if (status.ok()) status = Finish();
+    if (status.ok()) status = session_->Commit().status();
     std::string reason = GetErrorReason(status);
     ExpectNothingLeft();
     return reason;
@@ -246,7 +247,8 @@ TEST_F(UploadSessionTest, ReportsValuesThatDoNotFit) {
   declaration.mutable_options()->set_dtype(v1::DTYPE_INT8);
   declaration.mutable_options()->set_overflow(v1::OVERFLOW_POLICY_ERROR);
   ASSERT_TRUE(Declare(declaration).ok());
-  const absl::Status status = Send(Bytes<float>({1, 300, -300}), true);
+  ASSERT_TRUE(Send(Bytes<float>({1, 300, -300}), true).ok());
+  const absl::Status status = session_->Commit().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
   const ErrorDetails details = GetErrorDetails(status);
   EXPECT_EQ(details.reason, reason::kCastValueOutOfRange);

@@ -314,7 +314,7 @@ class ResumedUploadTest : public UploadStreamTest {
     Await([&] { return test_.events.received == before + bytes; });
     context.TryCancel();
     writer->Finish();
-    Await([&] { return test_.suspended_uploads.size() == 1; });
+    Await([&] { return test_.uploads.suspended() == 1; });
   }
 
   template <class Condition>
@@ -409,7 +409,7 @@ TEST_F(ResumedUploadTest, StandsInNobodysWay) {
   Break({Resumable("a", size), Chunk(0, "12")}, 2);
   // Who wants the id has it.
   EXPECT_EQ(Outcome(Create("a", v1::DTYPE_UINT8, {1}, "x")), "OK");
-  EXPECT_EQ(test_.suspended_uploads.size(), 0U);
+  EXPECT_EQ(test_.uploads.suspended(), 0U);
   Break({Resumable("b", size), Chunk(0, "12")}, 2);
   // Who wants the memory, too.
   for (int i = 0; i < 2; ++i) {
@@ -425,7 +425,7 @@ TEST_F(ResumedUploadTest, StandsInNobodysWay) {
     }
     EXPECT_EQ(Outcome(Upload(requests)), "OK");
   }
-  EXPECT_EQ(test_.suspended_uploads.size(), 0U);
+  EXPECT_EQ(test_.uploads.suspended(), 0U);
   v1::QueryUploadResponse progress;
   EXPECT_EQ(Query(&progress), "5 UPLOAD_NOT_FOUND");
 }
@@ -437,6 +437,147 @@ TEST_F(ResumedUploadTest, RefusesBadIds) {
   v1::QueryUploadResponse progress;
   EXPECT_EQ(Query(&progress, "x"), "3 REQUEST_ID_INVALID");
   EXPECT_EQ(Query(&progress, ""), "3 REQUEST_ID_INVALID");
+}
+
+// ---- Uploads in parts
+// -------------------------------------------
+
+class UploadInPartsTest : public ResumedUploadTest {
+ protected:
+  static Request Part(Request request, std::int64_t begin, std::int64_t end) {
+    request.mutable_declaration()->mutable_part()->set_begin(begin);
+    request.mutable_declaration()->mutable_part()->set_end(end);
+    return request;
+  }
+
+  std::string QueryPart(std::int64_t begin, std::int64_t end,
+                        v1::QueryUploadResponse* response) {
+    grpc::ClientContext context;
+    v1::QueryUploadRequest request;
+    request.set_request_id(kRequestId);
+    request.mutable_part()->set_begin(begin);
+    request.mutable_part()->set_end(end);
+    return Outcome(stub_->QueryUpload(&context, request, response));
+  }
+};
+
+TEST_F(UploadInPartsTest, TheLastIsAnsweredWithTheTensor) {
+  v1::Tensor tensor;
+  ASSERT_EQ(Outcome(Upload({Part(Resumable("a", 5), 2, 5), Chunk(2, "cd"),
+                            Chunk(4, "e", true)},
+                           &tensor)),
+            "OK");
+  EXPECT_TRUE(tensor.name().empty());
+  EXPECT_FALSE(test_.store.Get("a").ok());
+  ASSERT_EQ(
+      Outcome(Upload({Part(Resumable("a", 5), 0, 2), Chunk(0, "ab"), Finish()},
+                     &tensor)),
+      "OK");
+  EXPECT_EQ(tensor.name(), "tensors/a");
+  EXPECT_EQ(ReadBytes("tensors/a"), "abcde");
+  // Whoever did not hear of it.
+  for (const std::int64_t begin : {0, 2}) {
+    v1::Tensor again;
+    ASSERT_EQ(Outcome(Upload(
+                  {Part(Resumable("a", 5), begin, 3 * begin / 2 + 2)}, &again)),
+              "OK");
+    EXPECT_EQ(again.etag(), tensor.etag());
+  }
+}
+
+TEST_F(UploadInPartsTest, EachGoesOnWhereItBroke) {
+  v1::Tensor tensor;
+  ASSERT_EQ(
+      Outcome(Upload({Part(Resumable("a", 9), 0, 3), Chunk(0, "123", true)},
+                     &tensor)),
+      "OK");
+  Break({Part(Resumable("a", 9), 3, 9), Chunk(3, "45")}, 2);
+  v1::QueryUploadResponse progress;
+  ASSERT_EQ(QueryPart(0, 3, &progress), "OK");
+  EXPECT_EQ(progress.committed_bytes(), 3);
+  ASSERT_EQ(QueryPart(3, 9, &progress), "OK");
+  EXPECT_EQ(progress.committed_bytes(), 5);
+  // One that has not begun.
+  ASSERT_EQ(QueryPart(4, 5, &progress), "OK");
+  EXPECT_EQ(progress.committed_bytes(), 4);
+  EXPECT_EQ(QueryPart(-1, 5, &progress), "3 PART_INVALID");
+  EXPECT_EQ(QueryPart(5, 5, &progress), "3 PART_INVALID");
+  ASSERT_EQ(
+      Outcome(Upload({Part(Resumable("a", 9), 3, 9), Chunk(5, "6789", true)},
+                     &tensor)),
+      "OK");
+  EXPECT_EQ(ReadBytes("tensors/a"), "123456789");
+  ASSERT_EQ(QueryPart(0, 3, &progress), "OK");
+  EXPECT_EQ(progress.tensor().etag(), tensor.etag());
+}
+
+TEST_F(UploadInPartsTest, ChunksStayInTheirPart) {
+  EXPECT_EQ(Outcome(Upload({Part(Resumable("a", 9), 3, 6), Chunk(0, "1")})),
+            "11 OFFSET_MISMATCH");
+  EXPECT_EQ(Outcome(Upload({Part(Resumable("a", 9), 3, 6), Chunk(3, "1234")})),
+            "11 UPLOAD_OVERRUN");
+  EXPECT_EQ(
+      Outcome(Upload({Part(Resumable("a", 9), 3, 9), Chunk(3, "1", true)})),
+      "3 UPLOAD_INCOMPLETE");
+  test_.uploads.Clear();
+  ExpectNothingLeft();
+}
+
+TEST_F(UploadInPartsTest, RefusalOfOneEndsTheOthers) {
+  grpc::ClientContext context;
+  v1::Tensor ignored;
+  auto writer = stub_->UploadTensor(&context, &ignored);
+  ASSERT_TRUE(writer->Write(Part(Resumable("a", 9), 0, 3)));
+  ASSERT_TRUE(writer->Write(Chunk(0, "1")));
+  Await([&] { return test_.events.received == 13; });
+  EXPECT_EQ(Outcome(Upload({Part(Resumable("a", 9), 3, 9), Chunk(4, "1")})),
+            "11 OFFSET_MISMATCH");
+  writer->Write(Chunk(1, "2"));
+  EXPECT_EQ(Outcome(writer->Finish()), "11 OFFSET_MISMATCH");
+  ExpectNothingLeft();
+}
+
+TEST_F(UploadInPartsTest, ComeSideBySide) {
+  constexpr std::int64_t kParts = 4;
+  constexpr std::int64_t kPartBytes = 300'000;
+  std::vector<std::unique_ptr<v1::TensorService::Stub>> stubs;
+  for (int i = 0; i < kParts; ++i) {
+    stubs.push_back(Connect(absl::StrCat("127.0.0.1:", port_)));
+  }
+  for (int round = 0; round < 10; ++round) {
+    Request declaration =
+        Declaration("a", {kParts * kPartBytes}, kParts * kPartBytes);
+    declaration.mutable_declaration()->set_request_id(absl::StrCat(
+        "00000000-0000-4000-8000-", absl::Dec(round, absl::kZeroPad12)));
+    std::vector<v1::Tensor> answers(kParts);
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < kParts; ++i) {
+      threads.emplace_back([&, i] {
+        const std::int64_t begin = static_cast<std::int64_t>(i) * kPartBytes;
+        grpc::ClientContext context;
+        auto writer = stubs[i]->UploadTensor(&context, &answers[i]);
+        writer->Write(Part(declaration, begin, begin + kPartBytes));
+        for (std::int64_t at = 0; at < kPartBytes; at += kPartBytes / 3) {
+          writer->Write(
+              Chunk(begin + at,
+                    std::string(kPartBytes / 3, static_cast<char>('a' + i))));
+        }
+        writer->Write(Finish());
+        writer->WritesDone();
+        EXPECT_EQ(Outcome(writer->Finish()), "OK");
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    std::string expected;
+    int named = 0;
+    for (std::size_t i = 0; i < kParts; ++i) {
+      expected.append(kPartBytes, static_cast<char>('a' + i));
+      named += answers[i].name().empty() ? 0 : 1;
+    }
+    EXPECT_EQ(named, 1);
+    EXPECT_EQ(ReadBytes("tensors/a"), expected);
+    ASSERT_TRUE(test_.store.Delete("a", "").ok());
+  }
 }
 
 }  // namespace

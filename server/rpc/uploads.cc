@@ -1,0 +1,124 @@
+#include "server/rpc/uploads.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "absl/strings/ascii.h"
+#include "server/absl_text.h"
+
+namespace tensord {
+namespace {
+
+std::string Key(std::string_view request_id) {
+  return absl::AsciiStrToLower(ToAbsl(request_id));
+}
+
+template <class Suspended>
+auto FindSuspended(Suspended& suspended, const std::string& key) {
+  return std::find_if(
+      suspended.begin(), suspended.end(),
+      [&](const auto& entry) { return entry.request_id == key; });
+}
+
+}  // namespace
+
+std::shared_ptr<Upload> Uploads::Join(std::string_view request_id) {
+  const std::string key = Key(request_id);
+  std::list<Suspended> resumed;
+  MutexLock lock(mutex_);
+  Active& active = active_[key];
+  if (active.upload == nullptr) {
+    const auto it = FindSuspended(suspended_, key);
+    if (it == suspended_.end()) {
+      active.upload = std::make_shared<Upload>(std::string(request_id));
+    } else {
+      active.upload = it->upload;
+      resumed.splice(resumed.end(), suspended_, it);
+    }
+  }
+  ++active.streams;
+  return active.upload;
+}
+
+void Uploads::Leave(const std::shared_ptr<Upload>& upload) {
+  const std::string key = Key(upload->request_id());
+  std::list<Suspended> added;
+  added.push_back({key, upload, upload->tensor_id(), clock_() + window_});
+  const bool can_go_on =
+      window_ > absl::ZeroDuration() && !added.front().tensor_id.empty();
+  std::shared_ptr<Upload> left;
+  std::list<Suspended> dropped;
+  MutexLock lock(mutex_);
+  const auto it = active_.find(key);
+  if (it == active_.end() || it->second.upload != upload) return;
+  if (--it->second.streams > 0) return;
+  left = std::move(it->second.upload);
+  active_.erase(it);
+  if (!can_go_on) return;
+  suspended_.splice(suspended_.end(), added);
+  if (suspended_.size() > kMaxSuspended) {
+    dropped.splice(dropped.end(), suspended_, suspended_.begin());
+  }
+}
+
+void Uploads::Remove(const std::shared_ptr<Upload>& upload) {
+  const std::string key = Key(upload->request_id());
+  std::shared_ptr<Upload> removed;
+  MutexLock lock(mutex_);
+  const auto it = active_.find(key);
+  if (it == active_.end() || it->second.upload != upload) return;
+  removed = std::move(it->second.upload);
+  active_.erase(it);
+}
+
+std::shared_ptr<Upload> Uploads::Find(std::string_view request_id) const {
+  const std::string key = Key(request_id);
+  MutexLock lock(mutex_);
+  if (const auto it = active_.find(key); it != active_.end()) {
+    return it->second.upload;
+  }
+  const auto it = FindSuspended(suspended_, key);
+  return it == suspended_.end() ? nullptr : it->upload;
+}
+
+template <class Matches>
+std::size_t Uploads::DropIf(Matches matches) {
+  // What is dropped goes after the lock is released: that can take a while.
+  std::list<Suspended> dropped;
+  MutexLock lock(mutex_);
+  for (auto it = suspended_.begin(); it != suspended_.end();) {
+    const auto next = std::next(it);
+    if (matches(*it)) dropped.splice(dropped.end(), suspended_, it);
+    it = next;
+  }
+  return dropped.size();
+}
+
+bool Uploads::DropOldest() {
+  bool is_first = true;
+  return DropIf([&](const Suspended&) {
+           return std::exchange(is_first, false);
+         }) > 0;
+}
+
+bool Uploads::DropClaimOf(std::string_view tensor_id) {
+  return DropIf([&](const Suspended& entry) {
+           return entry.tensor_id == tensor_id;
+         }) > 0;
+}
+
+void Uploads::Sweep() {
+  const absl::Time now = clock_();
+  DropIf([&](const Suspended& entry) { return entry.end <= now; });
+}
+
+void Uploads::Clear() {
+  DropIf([](const Suspended&) { return true; });
+}
+
+std::size_t Uploads::suspended() const {
+  MutexLock lock(mutex_);
+  return suspended_.size();
+}
+
+}  // namespace tensord
