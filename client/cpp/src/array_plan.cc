@@ -208,6 +208,13 @@ absl::StatusOr<SendPlan> PlanSend(const ArrayView& array) {
   return plan;
 }
 
+v1::ArrayDeclaration Declare(const SendPlan& plan) {
+  v1::ArrayDeclaration declaration;
+  *declaration.mutable_raw() = plan.spec;
+  declaration.set_total_bytes(plan.total_bytes);
+  return declaration;
+}
+
 void Gather(const SendPlan& plan, std::int64_t begin, std::int64_t count,
             std::byte* destination) {
   const DType type = CopyType(plan.item_size);

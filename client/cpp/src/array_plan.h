@@ -36,6 +36,9 @@ struct SendPlan {
 // item size, beyond 64 bits), ARRAY_MISSING (no data).
 absl::StatusOr<SendPlan> PlanSend(const ArrayView& array);
 
+// How the array of a plan is declared.
+v1::ArrayDeclaration Declare(const SendPlan& plan);
+
 // Copies elements [begin, begin + count), in C order, to packed bytes, with
 // their bytes as they are.
 void Gather(const SendPlan& plan, std::int64_t begin, std::int64_t count,

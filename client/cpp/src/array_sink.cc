@@ -12,7 +12,8 @@
 namespace tensord::client {
 namespace {
 
-absl::Status WrongSize(std::uint64_t size_bytes, std::uint64_t expected_bytes) {
+absl::Status WrongSizeError(std::int64_t size_bytes,
+                            std::int64_t expected_bytes) {
   return MakeError(absl::StatusCode::kDataLoss, reason::kSizeMismatch,
                    absl::StrCat("the server sent ", size_bytes,
                                 " bytes of an array of ", expected_bytes));
@@ -20,8 +21,16 @@ absl::Status WrongSize(std::uint64_t size_bytes, std::uint64_t expected_bytes) {
 
 }  // namespace
 
-ArraySink::ArraySink(ArrayLayout expected, std::byte* destination)
-    : expected_(std::move(expected)), destination_(destination) {}
+ArraySink::ArraySink(ArrayLayout expected, ByteRange range,
+                     std::byte* destination)
+    : expected_(std::move(expected)),
+      range_(range),
+      destination_(destination),
+      position_(range.begin) {}
+
+absl::Status ArraySink::WrongSize(std::int64_t end) const {
+  return WrongSizeError(end - range_.begin, range_.end - range_.begin);
+}
 
 absl::Status ArraySink::Take(const grpc::ByteBuffer& message) {
   slices_.clear();
@@ -51,7 +60,7 @@ absl::Status ArraySink::TakeHeader(SliceCursor bytes) {
   if (absl::Status status = CheckSpec(header.spec(), expected_); !status.ok()) {
     return status;
   }
-  if (received_bytes_ > 0 && header.etag() != etag_) {
+  if (position_ > range_.begin && header.etag() != etag_) {
     return MakeError(absl::StatusCode::kAborted, reason::kEtagMismatch,
                      "the tensor changed while it was read");
   }
@@ -67,19 +76,17 @@ absl::Status ArraySink::TakeHeader(SliceCursor bytes) {
 }
 
 absl::Status ArraySink::TakeChunk(const ArrayMessage& chunk) {
-  if (chunk.offset < 0 ||
-      static_cast<std::uint64_t>(chunk.offset) != received_bytes_) {
+  if (chunk.offset != position_) {
     return MakeError(
         absl::StatusCode::kDataLoss, reason::kOffsetMismatch,
         absl::StrCat("the server sent a chunk at offset ", chunk.offset,
-                     " where ", received_bytes_, " follows"));
+                     " where ", position_, " follows"));
   }
   SliceCursor data = chunk.bytes;
-  const std::uint64_t size_bytes = data.remaining();
-  if (size_bytes > expected_.size_bytes - received_bytes_) {
-    return WrongSize(received_bytes_ + size_bytes, expected_.size_bytes);
-  }
-  std::byte* const to = destination_ + received_bytes_;
+  const std::size_t size_bytes = data.remaining();
+  const std::int64_t end = position_ + static_cast<std::int64_t>(size_bytes);
+  if (end > range_.end) return WrongSize(end);
+  std::byte* const to = destination_ + position_;
   if (!chunk.crc32c.has_value()) {
     data.CopyTo(to, size_bytes);
   } else if (data.CopyWithCrc32c(to, size_bytes) != *chunk.crc32c) {
@@ -87,20 +94,18 @@ absl::Status ArraySink::TakeChunk(const ArrayMessage& chunk) {
                      absl::StrCat("the chunk at offset ", chunk.offset,
                                   " is not what the server sent"));
   }
-  received_bytes_ += size_bytes;
+  position_ = end;
   return absl::OkStatus();
 }
 
 void ArraySink::Restart() {
   has_header_ = false;
-  received_bytes_ = 0;
+  position_ = range_.begin;
 }
 
 absl::Status ArraySink::CheckComplete() const {
-  if (has_header_ && received_bytes_ == expected_.size_bytes) {
-    return absl::OkStatus();
-  }
-  return WrongSize(received_bytes_, expected_.size_bytes);
+  if (has_header_ && position_ == range_.end) return absl::OkStatus();
+  return WrongSize(position_);
 }
 
 absl::Status FillFrom(const v1::ReadTensorResponse& response,
@@ -111,7 +116,8 @@ absl::Status FillFrom(const v1::ReadTensorResponse& response,
   }
   const std::string& data = response.data();
   if (data.size() != expected.size_bytes) {
-    return WrongSize(data.size(), expected.size_bytes);
+    return WrongSizeError(static_cast<std::int64_t>(data.size()),
+                          static_cast<std::int64_t>(expected.size_bytes));
   }
   if (!data.empty()) std::memcpy(destination, data.data(), data.size());
   return absl::OkStatus();

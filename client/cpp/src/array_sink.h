@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "client/cpp/src/envelope.h"
+#include "client/cpp/src/parts.h"
 #include "client/cpp/src/stream_call.h"
 #include "tensord/array.h"
 #include "tensord/v1/tensord.pb.h"
@@ -23,8 +24,10 @@ namespace tensord::client {
 // beyond what `expected` says, whatever a server sends.
 class ArraySink final : public MessageSink {
  public:
-  // `destination` has room for expected.size_bytes and outlives this.
-  ArraySink(ArrayLayout expected, std::byte* destination);
+  // Takes the bytes `range` of the result. `destination` has room for
+  // expected.size_bytes, of which bytes outside of `range` are not touched, and
+  // outlives this.
+  ArraySink(ArrayLayout expected, ByteRange range, std::byte* destination);
 
   // INTERNAL (MESSAGE_MALFORMED): messages out of order, no protobuf; ABORTED
   // (ETAG_MISMATCH): another array than expected; DATA_LOSS (OFFSET_MISMATCH,
@@ -33,28 +36,32 @@ class ArraySink final : public MessageSink {
   absl::Status Take(const grpc::ByteBuffer& message) override;
 
   // To be called before the messages of another call, which starts where this
-  // one ended, after so many bytes. Its array has to be the same: ABORTED
+  // one ended, at `position`. Its array has to be the same: ABORTED
   // (ETAG_MISMATCH) when its header comes otherwise.
   void Resume() { has_header_ = false; }
-  std::int64_t received_bytes() const {
-    return static_cast<std::int64_t>(received_bytes_);
-  }
+  std::int64_t position() const { return position_; }
   // The same, from the start on, of whatever array.
   void Restart();
 
-  // OK if everything came, else DATA_LOSS (SIZE_MISMATCH).
+  // Of the header; empty before that.
+  const std::string& etag() const { return etag_; }
+
+  // OK if all of the range came, else DATA_LOSS (SIZE_MISMATCH).
   absl::Status CheckComplete() const;
 
  private:
   absl::Status TakeHeader(SliceCursor bytes);
   absl::Status TakeChunk(const ArrayMessage& chunk);
 
+  absl::Status WrongSize(std::int64_t end) const;
+
   const ArrayLayout expected_;
+  const ByteRange range_;
   std::byte* const destination_;
   bool has_header_ = false;
-  // Of the header; empty before that.
   std::string etag_;
-  std::uint64_t received_bytes_ = 0;
+  // Of the next byte.
+  std::int64_t position_;
   // Of the message at hand; kept for its capacity.
   std::vector<grpc::Slice> slices_;
 };

@@ -21,23 +21,23 @@ std::int64_t UsableChunkBytes(const SendPlan& plan, std::int64_t chunk_bytes) {
 
 ArraySource::ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
                          std::int64_t chunk_bytes, bool checksums,
-                         std::int64_t begin)
+                         ByteRange range)
     : declaration_(declaration),
       plan_(std::move(plan)),
       chunk_bytes_(UsableChunkBytes(plan_, chunk_bytes)),
       checksums_(checksums),
-      sent_bytes_(begin) {}
+      position_(range.begin),
+      end_(range.end) {}
 
 grpc::ByteBuffer ArraySource::Next(bool* last) {
   if (!declared_) {
     declared_ = true;
     return std::exchange(declaration_, {});
   }
-  const std::int64_t offset = sent_bytes_;
-  const std::int64_t size_bytes =
-      std::min(chunk_bytes_, plan_.total_bytes - offset);
-  sent_bytes_ += size_bytes;
-  *last = sent_bytes_ == plan_.total_bytes;
+  const std::int64_t offset = position_;
+  const std::int64_t size_bytes = std::min(chunk_bytes_, end_ - offset);
+  position_ += size_bytes;
+  *last = position_ == end_;
   if (size_bytes == 0) return FinishMessage();
   const grpc::Slice data = NextData(size_bytes);
   std::optional<std::uint32_t> crc32c;
@@ -49,7 +49,7 @@ grpc::ByteBuffer ArraySource::Next(bool* last) {
 }
 
 grpc::Slice ArraySource::NextData(std::int64_t size_bytes) {
-  const std::int64_t offset = sent_bytes_ - size_bytes;
+  const std::int64_t offset = position_ - size_bytes;
   const auto size = static_cast<std::size_t>(size_bytes);
   if (plan_.in_place) return loans_.Lend(plan_.data + offset, size);
   const auto item = static_cast<std::int64_t>(plan_.item_size);

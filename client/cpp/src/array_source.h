@@ -13,6 +13,7 @@
 
 #include "client/cpp/src/array_plan.h"
 #include "client/cpp/src/loans.h"
+#include "client/cpp/src/parts.h"
 #include "client/cpp/src/stream_call.h"
 
 namespace tensord::client {
@@ -23,11 +24,11 @@ namespace tensord::client {
 // afterwards may the caller touch or free the array.
 class ArraySource final : public MessageSource {
  public:
-  // `declaration` is the first message, and chunks start at byte `begin` of the
-  // array. With `checksums` they have theirs. REQUIRES: chunk_bytes > 0;
-  // `begin` lies in the array, between elements.
+  // `declaration` is the first message, and chunks are of the bytes `range` of
+  // the array. With `checksums` they have theirs. REQUIRES: chunk_bytes > 0;
+  // the ends of `range` lie in the array, between elements.
   ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
-              std::int64_t chunk_bytes, bool checksums, std::int64_t begin = 0);
+              std::int64_t chunk_bytes, bool checksums, ByteRange range);
 
   grpc::ByteBuffer Next(bool* last) override;
 
@@ -49,7 +50,9 @@ class ArraySource final : public MessageSource {
   const std::int64_t chunk_bytes_;
   const bool checksums_;
   bool declared_ = false;
-  std::int64_t sent_bytes_ = 0;
+  // Where the next chunk begins, and the last one ends.
+  std::int64_t position_;
+  const std::int64_t end_;
   std::vector<std::unique_ptr<Staging>> staging_;
   // The last member: waits before anything that is lent goes.
   Loans loans_;

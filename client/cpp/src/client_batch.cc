@@ -71,7 +71,7 @@ template <class Fill, class Take, class Outcome>
 absl::Status ClientImpl::RunBatch(Fill fill, Take take,
                                   std::vector<Outcome>& outcomes) {
   return client::RunBatchCall(
-      raw_stub_, outcomes.size(), fill,
+      connections_.stub(0), outcomes.size(), fill,
       [&](std::size_t i, const v1::BatchResult& result) {
         outcomes[i] = take(i, result);
       },
@@ -233,7 +233,7 @@ void ClientImpl::Discard(const Results<TensorInfo>& made) {
     return true;
   };
   const auto ignore = [](std::size_t, const auto&) {};
-  client::RunBatchCall(raw_stub_, made.size(), fill, ignore, ignore,
+  client::RunBatchCall(connections_.stub(0), made.size(), fill, ignore, ignore,
                        batch_bytes_, std::min(timeout_, kDiscardTimeout))
       .IgnoreError();
 }

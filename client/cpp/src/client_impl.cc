@@ -4,8 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/cpp/src/array_sink.h"
-#include "client/cpp/src/array_source.h"
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/envelope.h"
 #include "client/cpp/src/proto_convert.h"
@@ -20,47 +18,8 @@ using Stub = v1::TensorService::Stub;
 
 constexpr absl::Duration kDeleteOwnedTimeout = absl::Seconds(5);
 
-constexpr char kUploadMethod[] = "/tensord.v1.TensorService/UploadTensor";
-constexpr char kDownloadMethod[] = "/tensord.v1.TensorService/DownloadTensor";
-constexpr char kConvertMethod[] = "/tensord.v1.TensorService/ConvertArray";
-
-// Takes the one message that an upload is answered with.
-class TensorSink final : public client::MessageSink {
- public:
-  absl::Status Take(const grpc::ByteBuffer& message) override {
-    if (has_tensor_) return client::MalformedAnswer("a second tensor");
-    has_tensor_ = true;
-    return client::ParseMessage(message, &tensor_);
-  }
-
-  absl::StatusOr<TensorInfo> Result() const {
-    if (!has_tensor_) return client::MalformedAnswer("no tensor");
-    return client::FromProto(tensor_);
-  }
-
- private:
-  bool has_tensor_ = false;
-  v1::Tensor tensor_;
-};
-
-v1::ArrayDeclaration Declare(const client::SendPlan& plan) {
-  v1::ArrayDeclaration declaration;
-  *declaration.mutable_raw() = plan.spec;
-  declaration.set_total_bytes(plan.total_bytes);
-  return declaration;
-}
-
 absl::Status CheckId(std::string_view id) {
   return client::CheckText(id, reason::kNameInvalid, "name");
-}
-
-absl::Status CheckSize(std::size_t size_bytes, std::size_t expected_bytes) {
-  if (size_bytes == expected_bytes) return absl::OkStatus();
-  return InvalidArgument(
-      reason::kSizeMismatch,
-      absl::StrCat("destination has ", size_bytes, " bytes, the result has ",
-                   expected_bytes),
-      "destination");
 }
 
 absl::StatusOr<TensorInfo> ToInfo(const absl::StatusOr<v1::Tensor>& tensor) {
@@ -71,9 +30,10 @@ absl::StatusOr<TensorInfo> ToInfo(const absl::StatusOr<v1::Tensor>& tensor) {
 }  // namespace
 
 ClientImpl::ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
-                       const ClientOptions& options)
+                       std::string_view target, const ClientOptions& options)
     : stub_(channel),
-      raw_stub_(channel),
+      connections_(channel, target, options),
+      max_connections_(std::clamp(options.max_connections, 1, kMaxConnections)),
       timeout_(options.timeout),
       max_attempts_(options.max_attempts),
       checksums_(options.checksums) {}
@@ -82,7 +42,8 @@ absl::StatusOr<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
     std::string_view target, const ClientOptions& options) {
   const auto channel = client::OpenChannel(target, options);
   if (!channel.ok()) return channel.status();
-  const std::shared_ptr<ClientImpl> impl(new ClientImpl(*channel, options));
+  const std::shared_ptr<ClientImpl> impl(
+      new ClientImpl(*channel, target, options));
   if (absl::Status status = impl->Greet(); !status.ok()) return status;
   return impl;
 }
@@ -96,35 +57,13 @@ absl::Status ClientImpl::Greet() {
         absl::StrCat("limits of ", info->max_chunk_bytes, " bytes a chunk and ",
                      info->max_message_bytes, " bytes a message"));
   }
+  max_upload_parts_ = info->max_upload_parts;
   chunk_bytes_ = std::min(kMaxChunkBytes, info->max_chunk_bytes);
   // Half is left for what goes beside the elements.
   max_unary_bytes_ = std::min(kMaxUnaryBytes, info->max_message_bytes / 2);
   batch_bytes_ = static_cast<std::size_t>(
       std::min(kBatchBytes, info->max_message_bytes / 4));
   return absl::OkStatus();
-}
-
-template <class Request, class Response>
-absl::StatusOr<Response> ClientImpl::Call(Method<Request, Response> method,
-                                          const Request& request,
-                                          const Patience& patience) {
-  client::Retry retry = NewRetry(patience);
-  Response response;
-  absl::Status status;
-  do {
-    grpc::ClientContext context;
-    context.set_deadline(client::DeadlineAfter(patience.timeout));
-    status = client::FromGrpcStatus(
-        (stub_.*method)(&context, request, &response), context);
-  } while (retry.Again(status));
-  if (!status.ok()) return status;
-  return response;
-}
-
-absl::Status ClientImpl::Stream(const char* method,
-                                client::MessageSource& source,
-                                client::MessageSink& sink) {
-  return client::RunStreamCall(raw_stub_, method, source, sink, timeout_);
 }
 
 absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
@@ -145,9 +84,9 @@ absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
   }
   v1::UploadDeclaration declaration;
   declaration.set_tensor_id(options.id);
-  *declaration.mutable_array() = Declare(*plan);
+  *declaration.mutable_array() = client::Declare(*plan);
   *declaration.mutable_options() = *std::move(tensor_options);
-  return Upload(std::move(declaration), *std::move(plan));
+  return Upload(std::move(declaration), *plan);
 }
 
 absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
@@ -172,112 +111,7 @@ absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
   client::SendPlan plan;
   plan.data = file.data();
   plan.total_bytes = size_bytes;
-  return Upload(std::move(declaration), std::move(plan));
-}
-
-absl::StatusOr<TensorInfo> ClientImpl::Upload(v1::UploadDeclaration declaration,
-                                              client::SendPlan plan) {
-  v1::QueryUploadRequest query;
-  query.set_request_id(client::NewRequestId());
-  declaration.set_request_id(query.request_id());
-  v1::UploadTensorRequest first;
-  *first.mutable_declaration() = std::move(declaration);
-  client::Retry retry = NewRetry(Usual());
-  std::int64_t begin = 0;
-  for (;;) {
-    absl::Status status;
-    {
-      client::ArraySource source(client::SerializeMessage(first), plan,
-                                 chunk_bytes_, checksums_, begin);
-      TensorSink sink;
-      status = Stream(kUploadMethod, source, sink);
-      if (status.ok()) {
-        throttle_.Succeeded();
-        return sink.Result();
-      }
-    }
-    if (!retry.Again(status)) return status;
-    const auto progress = Call(&Stub::QueryUpload, query);
-    if (progress.ok() && progress->has_tensor()) {
-      return client::FromProto(progress->tensor());
-    }
-    if (!progress.ok() && !absl::IsNotFound(progress.status())) return status;
-    const std::int64_t committed_bytes =
-        progress.ok() ? progress->committed_bytes() : 0;
-    if (committed_bytes < 0 || committed_bytes > plan.total_bytes ||
-        committed_bytes % static_cast<std::int64_t>(plan.item_size) != 0) {
-      return client::MalformedAnswer(absl::StrCat(
-          "an upload of ", plan.total_bytes, " bytes is at ", committed_bytes));
-    }
-    if (committed_bytes > begin) retry.Progressed();
-    begin = committed_bytes;
-  }
-}
-
-absl::Status ClientImpl::Convert(const ArrayView& array, DType dtype,
-                                 Overflow overflow, void* destination,
-                                 std::size_t size_bytes) {
-  absl::StatusOr<client::SendPlan> plan = client::PlanSend(array);
-  if (!plan.ok()) return plan.status();
-  absl::StatusOr<ArrayLayout> expected =
-      client::DenseResult(plan->layout, dtype);
-  if (!expected.ok()) return expected.status();
-  if (absl::Status status = CheckSize(size_bytes, expected->size_bytes);
-      !status.ok()) {
-    return status;
-  }
-  v1::ConvertArrayRequest first;
-  v1::ConvertDeclaration* declaration = first.mutable_declaration();
-  *declaration->mutable_array() = Declare(*plan);
-  declaration->set_dtype(client::ToProto(dtype));
-  declaration->set_overflow(client::ToProto(overflow));
-  declaration->set_send_checksums(checksums_);
-  client::Retry retry = NewRetry(Usual());
-  absl::Status status;
-  do {
-    client::ArraySource source(client::SerializeMessage(first), *plan,
-                               chunk_bytes_, checksums_);
-    client::ArraySink sink(*expected, static_cast<std::byte*>(destination));
-    status = Stream(kConvertMethod, source, sink);
-    if (status.ok()) status = sink.CheckComplete();
-  } while (retry.Again(status));
-  return status;
-}
-
-absl::Status ClientImpl::Read(const std::string& id, const ReadOptions& options,
-                              const ArrayLayout& expected,
-                              std::byte* destination) {
-  if (static_cast<std::int64_t>(expected.size_bytes) <= max_unary_bytes_) {
-    v1::ReadTensorRequest request;
-    request.set_name(client::ToName(id));
-    *request.mutable_options() = client::ToProto(options);
-    const auto response = Call(&Stub::ReadTensor, request);
-    if (!response.ok()) return response.status();
-    return client::FillFrom(*response, expected, destination);
-  }
-  v1::DownloadTensorRequest request;
-  request.set_name(client::ToName(id));
-  *request.mutable_options() = client::ToProto(options);
-  request.set_send_checksums(checksums_);
-  client::ArraySink sink(expected, destination);
-  client::Retry retry = NewRetry(Usual());
-  for (;;) {
-    const std::int64_t begin = sink.received_bytes();
-    request.set_read_offset(begin);
-    client::SingleMessage source(client::SerializeMessage(request));
-    absl::Status status = Stream(kDownloadMethod, source, sink);
-    if (status.ok()) {
-      throttle_.Succeeded();
-      return sink.CheckComplete();
-    }
-    if (begin > 0 && GetErrorReason(status) == reason::kEtagMismatch) {
-      sink.Restart();
-      continue;
-    }
-    if (sink.received_bytes() > begin) retry.Progressed();
-    if (!retry.Again(status)) return status;
-    sink.Resume();
-  }
+  return Upload(std::move(declaration), plan);
 }
 
 absl::StatusOr<TensorInfo> ClientImpl::Get(std::string_view id) {

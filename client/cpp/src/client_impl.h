@@ -4,7 +4,6 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
-#include <grpcpp/generic/generic_stub.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +18,11 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cpp/src/array_plan.h"
+#include "client/cpp/src/array_sink.h"
+#include "client/cpp/src/connections.h"
+#include "client/cpp/src/parts.h"
 #include "client/cpp/src/retry.h"
+#include "client/cpp/src/status.h"
 #include "client/cpp/src/stream_call.h"
 #include "tensord/client.h"
 #include "tensord/remote_tensor.h"
@@ -36,6 +39,9 @@ inline constexpr std::int64_t kMaxUnaryBytes = 64 << 10;
 // less: large enough that the work per message does not show. The server holds
 // two of an upload, one that it takes apart and one that arrives.
 inline constexpr std::int64_t kMaxChunkBytes = 2 << 20;
+
+// As ClientOptions::max_connections says.
+inline constexpr int kMaxConnections = 64;
 
 // A message of a batch is sent when it has more. The call that makes it more
 // fits as well: a quarter of what the server takes is the most.
@@ -100,7 +106,7 @@ class ClientImpl {
                                                            Response*);
 
   ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
-             const ClientOptions& options);
+             std::string_view target, const ClientOptions& options);
 
   // Learns the server's limits.
   absl::Status Greet();
@@ -124,13 +130,39 @@ class ClientImpl {
                                 const Request& request) {
     return Call(method, request, Usual());
   }
-  absl::Status Stream(const char* method, client::MessageSource& source,
-                      client::MessageSink& sink);
   absl::StatusOr<ServerInfo> GetServerInfo(const Patience& patience);
 
-  // Sends the elements of `plan` after `declaration`, which lacks the format.
+  // Streams; client_transfer.cc has them.
+
+  // A stream over connection `i`; `group` may be null.
+  absl::Status Stream(std::size_t i, const char* method,
+                      client::MessageSource& source, client::MessageSink& sink,
+                      client::CallGroup* group);
+  // Sends the array of `plan` after `declaration`, over as many connections as
+  // are worth it.
   absl::StatusOr<TensorInfo> Upload(v1::UploadDeclaration declaration,
-                                    client::SendPlan plan);
+                                    const client::SendPlan& plan);
+  // Nothing if not all parts met in one upload, as where a server was started
+  // anew, or connections lead to different ones.
+  absl::StatusOr<std::optional<TensorInfo>> UploadParts(
+      const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
+      const std::vector<client::ByteRange>& parts);
+  // Sends a range of the array, which is the part that `declaration` says or
+  // the whole. Starts over connection `i`, and goes on over the first where
+  // that fails. Nothing if other parts are missing.
+  absl::StatusOr<std::optional<TensorInfo>> UploadPart(
+      const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
+      client::ByteRange range, std::size_t i, client::CallGroup* group);
+  // Reads what `request` says to where `sink` puts it, the range `range` of it;
+  // connections as for UploadPart.
+  absl::Status ReadPart(v1::DownloadTensorRequest request,
+                        client::ByteRange range, client::ArraySink& sink,
+                        std::size_t i, client::CallGroup* group);
+  // ABORTED (ETAG_MISMATCH): the tensor was replaced between the parts.
+  absl::Status ReadParts(const v1::DownloadTensorRequest& request,
+                         const std::vector<client::ByteRange>& parts,
+                         const ArrayLayout& expected, std::byte* destination);
+
   absl::Status Delete(std::string_view id, bool allow_missing,
                       const Patience& patience);
   // Runs a batch with a call for every place of `outcomes`, or none where
@@ -142,16 +174,35 @@ class ClientImpl {
   void Discard(const Results<TensorInfo>& made);
 
   v1::TensorService::Stub stub_;
-  grpc::GenericStub raw_stub_;
+  client::Connections connections_;
+  const int max_connections_;
   const absl::Duration timeout_;
   const int max_attempts_;
   const bool checksums_;
   client::RetryThrottle throttle_;
   // Set by Greet.
+  int max_upload_parts_ = 0;
   std::int64_t max_unary_bytes_ = 0;
   std::int64_t chunk_bytes_ = 0;
   std::size_t batch_bytes_ = 0;
 };
+
+template <class Request, class Response>
+absl::StatusOr<Response> ClientImpl::Call(Method<Request, Response> method,
+                                          const Request& request,
+                                          const Patience& patience) {
+  client::Retry retry = NewRetry(patience);
+  Response response;
+  absl::Status status;
+  do {
+    grpc::ClientContext context;
+    context.set_deadline(client::DeadlineAfter(patience.timeout));
+    status = client::FromGrpcStatus(
+        (stub_.*method)(&context, request, &response), context);
+  } while (retry.Again(status));
+  if (!status.ok()) return status;
+  return response;
+}
 
 }  // namespace tensord
 

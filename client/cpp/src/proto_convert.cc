@@ -271,6 +271,7 @@ ServerInfo FromProto(const v1::ServerInfo& info) {
   result.max_chunk_bytes = limits.max_chunk_bytes();
   result.memory_limit_bytes = limits.memory_limit_bytes();
   result.max_dimensions = limits.max_dimensions();
+  result.max_upload_parts = limits.max_upload_parts();
   result.start_time = ToTime(info.start_time());
   return result;
 }

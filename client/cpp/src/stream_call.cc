@@ -3,6 +3,7 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -10,7 +11,6 @@
 #include "client/cpp/src/status.h"
 
 namespace tensord::client {
-namespace {
 
 // The state machine of a call. At most one write, one read and one finish are
 // under way, each with its tag. A read is under way until the server has ended
@@ -19,10 +19,18 @@ namespace {
 class StreamCall {
  public:
   StreamCall(MessageSource& source, MessageSink& sink,
-             absl::Duration stall_timeout)
-      : source_(source), sink_(sink), stall_timeout_(stall_timeout) {}
+             absl::Duration stall_timeout, CallGroup* group)
+      : source_(source),
+        sink_(sink),
+        stall_timeout_(stall_timeout),
+        group_(group) {
+    if (group_ != nullptr) group_->Add(context_);
+  }
+  StreamCall(const StreamCall&) = delete;
+  StreamCall& operator=(const StreamCall&) = delete;
 
   ~StreamCall() {
+    if (group_ != nullptr) group_->Remove(context_);
     queue_.Shutdown();
     void* tag;
     bool ok;
@@ -107,6 +115,7 @@ class StreamCall {
   MessageSource& source_;
   MessageSink& sink_;
   const absl::Duration stall_timeout_;
+  CallGroup* const group_;
 
   grpc::CompletionQueue queue_;
   grpc::ClientContext context_;
@@ -121,7 +130,23 @@ class StreamCall {
   absl::Status local_error_;
 };
 
-}  // namespace
+void CallGroup::Cancel() {
+  MutexLock lock(mutex_);
+  is_cancelled_ = true;
+  for (grpc::ClientContext* const call : calls_) call->TryCancel();
+}
+
+void CallGroup::Add(grpc::ClientContext& call) {
+  MutexLock lock(mutex_);
+  calls_.push_back(&call);
+  // gRPC cancels a call that has not started as soon as it does.
+  if (is_cancelled_) call.TryCancel();
+}
+
+void CallGroup::Remove(grpc::ClientContext& call) {
+  MutexLock lock(mutex_);
+  calls_.erase(std::find(calls_.begin(), calls_.end(), &call));
+}
 
 gpr_timespec DeadlineAfter(absl::Duration timeout) {
   if (timeout == absl::InfiniteDuration()) {
@@ -134,8 +159,8 @@ gpr_timespec DeadlineAfter(absl::Duration timeout) {
 
 absl::Status RunStreamCall(grpc::GenericStub& stub, const std::string& method,
                            MessageSource& source, MessageSink& sink,
-                           absl::Duration stall_timeout) {
-  return StreamCall(source, sink, stall_timeout).Run(stub, method);
+                           absl::Duration stall_timeout, CallGroup* group) {
+  return StreamCall(source, sink, stall_timeout, group).Run(stub, method);
 }
 
 }  // namespace tensord::client

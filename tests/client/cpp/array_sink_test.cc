@@ -53,7 +53,7 @@ class ArraySinkTest : public ::testing::Test {
 
   static constexpr std::byte kGuard{0xa5};
   Bytes memory_ = Bytes(3 * kSize, kGuard);
-  ArraySink sink_{Expected(), memory_.data() + kSize};
+  ArraySink sink_{Expected(), {0, kSize}, memory_.data() + kSize};
 };
 
 TEST_F(ArraySinkTest, PutsChunksInTheirPlaces) {
@@ -112,6 +112,20 @@ TEST_F(ArraySinkTest, RefusesMoreThanAnnounced) {
   EXPECT_TRUE(sink_.Take(Chunk(kSize, "")).ok());
 }
 
+TEST_F(ArraySinkTest, TakesItsRangeAlone) {
+  ArraySink sink(Expected(), {20, 50}, memory_.data() + kSize);
+  ASSERT_TRUE(sink.Take(Header()).ok());
+  EXPECT_EQ(GetErrorReason(sink.Take(Chunk(0, "x"))), reason::kOffsetMismatch);
+  ASSERT_TRUE(sink.Take(Chunk(20, std::string(29, 'x'))).ok());
+  EXPECT_FALSE(sink.CheckComplete().ok());
+  EXPECT_EQ(sink.Take(Chunk(49, "xx")).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(sink.position(), 49);
+  ASSERT_TRUE(sink.Take(Chunk(49, "x")).ok());
+  EXPECT_TRUE(sink.CheckComplete().ok());
+  const std::string guard(20, static_cast<char>(kGuard));
+  EXPECT_EQ(Written(70), guard + std::string(30, 'x') + guard);
+}
+
 TEST_F(ArraySinkTest, RefusesWrongOrderOfMessages) {
   EXPECT_EQ(GetErrorReason(sink_.Take(Chunk(0, "x"))),
             reason::kMessageMalformed);
@@ -124,7 +138,7 @@ TEST_F(ArraySinkTest, RefusesOtherHeaders) {
   for (const std::int64_t total :
        {std::int64_t{0}, std::int64_t{kSize - 1}, std::int64_t{kSize + 1},
         std::int64_t{-1}, INT64_MIN, INT64_MAX}) {
-    ArraySink sink(Expected(), memory_.data() + kSize);
+    ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize);
     EXPECT_EQ(GetErrorReason(sink.Take(Header(total))),
               reason::kMessageMalformed);
   }
@@ -134,7 +148,7 @@ TEST_F(ArraySinkTest, RefusesOtherHeaders) {
   EXPECT_EQ(sink_.Take(SerializeMessage(response)).code(),
             absl::StatusCode::kAborted);
   response.mutable_header()->set_encoding(v1::ENCODING_NPY);
-  ArraySink sink(Expected(), memory_.data() + kSize);
+  ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize);
   EXPECT_EQ(GetErrorReason(sink.Take(SerializeMessage(response))),
             reason::kMessageMalformed);
 }
@@ -142,7 +156,7 @@ TEST_F(ArraySinkTest, RefusesOtherHeaders) {
 TEST_F(ArraySinkTest, StaysInsideWhateverComes) {
   Random random(2);
   for (int i = 0; i < 300; ++i) {
-    ArraySink sink(Expected(), memory_.data() + kSize);
+    ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize);
     sink.Take(Header()).IgnoreError();
     for (int message = 0; message < 10; ++message) {
       const std::string data(

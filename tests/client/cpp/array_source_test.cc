@@ -19,11 +19,11 @@ SendPlan Plan(const std::string& bytes) {
   return plan;
 }
 
-// The chunks of an array, of `chunk_bytes` each.
-std::vector<v1::Chunk> Chunks(SendPlan plan, std::int64_t chunk_bytes,
-                              bool checksums) {
+// The chunks of a range of an array, of `chunk_bytes` each.
+std::vector<v1::Chunk> Chunks(SendPlan plan, ByteRange range,
+                              std::int64_t chunk_bytes, bool checksums) {
   ArraySource source(SerializeMessage(v1::UploadTensorRequest()),
-                     std::move(plan), chunk_bytes, checksums);
+                     std::move(plan), chunk_bytes, checksums, range);
   bool last = false;
   source.Next(&last);
   std::vector<v1::Chunk> chunks;
@@ -40,7 +40,7 @@ TEST(ArraySourceTest, SendsChecksumsIfAsked) {
   const std::string bytes = "123456789abc";
   for (const bool checksums : {true, false}) {
     std::string joined;
-    for (const v1::Chunk& chunk : Chunks(Plan(bytes), 5, checksums)) {
+    for (const v1::Chunk& chunk : Chunks(Plan(bytes), {0, 12}, 5, checksums)) {
       EXPECT_EQ(chunk.has_crc32c(), checksums);
       if (checksums) {
         EXPECT_EQ(chunk.crc32c(), Crc32c(chunk.data()));
@@ -49,6 +49,23 @@ TEST(ArraySourceTest, SendsChecksumsIfAsked) {
       joined += chunk.data();
     }
     EXPECT_EQ(joined, bytes);
+  }
+}
+
+TEST(ArraySourceTest, SendsAnyRange) {
+  const std::string bytes = "123456789abc";
+  for (std::size_t begin = 0; begin < bytes.size(); ++begin) {
+    for (std::size_t end = begin + 1; end <= bytes.size(); ++end) {
+      const ByteRange range{static_cast<std::int64_t>(begin),
+                            static_cast<std::int64_t>(end)};
+      std::string joined;
+      for (const v1::Chunk& chunk : Chunks(Plan(bytes), range, 5, false)) {
+        EXPECT_EQ(chunk.offset(),
+                  static_cast<std::int64_t>(begin + joined.size()));
+        joined += chunk.data();
+      }
+      EXPECT_EQ(joined, bytes.substr(begin, end - begin));
+    }
   }
 }
 

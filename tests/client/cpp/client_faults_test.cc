@@ -141,11 +141,20 @@ class ClientFaultsTest : public ::testing::Test {
 
   static Client ConnectTo(const std::string& target,
                           absl::Duration timeout = absl::Seconds(30),
-                          int max_attempts = 1) {
-    auto client = Client::Connect(
-        target, {.timeout = timeout, .max_attempts = max_attempts});
+                          int max_attempts = 1, int max_connections = 1) {
+    auto client = Client::Connect(target, {.timeout = timeout,
+                                           .max_attempts = max_attempts,
+                                           .max_connections = max_connections});
     EXPECT_TRUE(client.ok()) << client.status();
     return *client;
+  }
+
+  // A client that takes three connections for an array, of a server that takes
+  // as many.
+  Client ConnectThrice() {
+    service_.limits.set_max_upload_parts(3);
+    Start();
+    return ConnectTo(server_->target(), absl::Seconds(30), 1, 3);
   }
 
   // Reads the tensor that Get describes into memory that goes at once.
@@ -423,6 +432,81 @@ TEST_F(ClientFaultsTest, SlowStreamsAreNotStalledOnes) {
   };
   const absl::Status status = Download(Connect(absl::Milliseconds(400)));
   EXPECT_TRUE(status.ok()) << status;
+}
+
+// As where connections lead to different servers.
+TEST_F(ClientFaultsTest, PartsThatDoNotMeetGoAsAWhole) {
+  std::atomic<int> parts = 0;
+  std::atomic<int> wholes = 0;
+  service_.upload = [&](Uploads& reader, v1::Tensor* tensor) {
+    v1::UploadTensorRequest first;
+    reader.Read(&first);
+    ReadAll(reader);
+    const bool is_part = first.declaration().has_part();
+    ++(is_part ? parts : wholes);
+    if (!is_part) Describe(kBig, tensor);
+    return grpc::Status::OK;
+  };
+  const Client client = ConnectThrice();
+  EXPECT_TRUE(Upload(client).ok());
+  EXPECT_EQ(parts, 3);
+  EXPECT_EQ(wholes, 1);
+}
+
+TEST_F(ClientFaultsTest, ARefusalOfAPartEndsTheOthers) {
+  std::atomic<int> waiting = 0;
+  service_.upload = [&](Uploads& reader, v1::Tensor*) {
+    v1::UploadTensorRequest request;
+    reader.Read(&request);
+    if (request.declaration().part().begin() > 0) {
+      ++waiting;
+      // Until the client gives up.
+      ReadAll(reader);
+      return grpc::Status::CANCELLED;
+    }
+    while (waiting < 2) absl::SleepFor(absl::Milliseconds(1));
+    return Refusal(grpc::StatusCode::OUT_OF_RANGE, "CAST_VALUE_OUT_OF_RANGE");
+  };
+  service_.download = [&](const v1::DownloadTensorRequest& request,
+                          Downloads& writer) {
+    writer.Write(Header(kBig));
+    if (request.read_offset() > 0) {
+      std::int64_t at = request.read_offset();
+      while (writer.Write(Chunk(at++, 1))) {
+        absl::SleepFor(absl::Milliseconds(1));
+      }
+      return grpc::Status::CANCELLED;
+    }
+    return Refusal(grpc::StatusCode::NOT_FOUND, "TENSOR_NOT_FOUND");
+  };
+  const Client client = ConnectThrice();
+  EXPECT_EQ(GetErrorReason(Upload(client)), reason::kCastValueOutOfRange);
+  EXPECT_EQ(GetErrorReason(Download(client)), reason::kTensorNotFound);
+}
+
+TEST_F(ClientFaultsTest, PartsOfDifferentTensorsAreReadAgainAsAWhole) {
+  std::atomic<int> calls = 0;
+  service_.download = [&](const v1::DownloadTensorRequest& request,
+                          Downloads& writer) {
+    ++calls;
+    v1::DownloadTensorResponse header = Header(kBig);
+    const bool is_whole = request.read_limit() == kBig;
+    header.mutable_header()->set_etag(
+        is_whole ? "whole" : absl::StrCat(request.read_offset()));
+    writer.Write(header);
+    const std::int64_t end = request.read_offset() + request.read_limit();
+    std::int64_t at = request.read_offset();
+    while (at < end) {
+      const std::int64_t size = std::min<std::int64_t>(end - at, 1 << 20);
+      writer.Write(Chunk(at, static_cast<std::size_t>(size)));
+      at += size;
+    }
+    return grpc::Status::OK;
+  };
+  const Client client = ConnectThrice();
+  const absl::Status status = Download(client);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(calls, 4);
 }
 
 // What a line has taken from its sender but does not carry stays in the

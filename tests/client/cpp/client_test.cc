@@ -442,6 +442,86 @@ TEST_F(ClientTest, TransfersGoOnAfterCuts) {
   EXPECT_GE(line.cuts(), 9);
 }
 
+// Large enough for three connections.
+const Dims kLargeShape = {2200, 3, 1001};
+
+TEST_F(ClientTest, LargeArraysTravelOverSeveralConnections) {
+  Random random(17);
+  for (const int max_connections : {0, 3, 100}) {
+    const auto several =
+        Client::Connect(target(), {.max_connections = max_connections});
+    ASSERT_TRUE(several.ok()) << several.status();
+    for (const Lie lie : {Lie::kC, Lie::kStepped}) {
+      if (lie == Lie::kStepped && max_connections != 3) continue;
+      const TestArray array =
+          MakeArray(random, DType::kFloat32, kLargeShape, lie);
+      const auto tensor = several->Create(
+          array.view, {.dtype = DType::kInt8, .report_conversion = true});
+      ASSERT_TRUE(tensor.ok()) << tensor.status();
+      const auto other = client().Create(
+          array.view, {.dtype = DType::kInt8, .report_conversion = true});
+      EXPECT_EQ(tensor->info().conversion_report,
+                other->info().conversion_report);
+      const auto read = tensor->Read({.dtype = DType::kFloat32});
+      ASSERT_TRUE(read.ok()) << read.status();
+      EXPECT_TRUE(Packed(read->layout, read->data.get()) ==
+                  CastBytes(CastBytes(array.Packed(), DType::kFloat32,
+                                      DType::kInt8, Overflow::kTorch),
+                            DType::kInt8, DType::kFloat32, Overflow::kTorch));
+    }
+  }
+}
+
+TEST_F(ClientTest, WhatDoesNotFitIsToldOfTheWholeArray) {
+  const auto several = Client::Connect(target(), {.max_connections = 3});
+  ASSERT_TRUE(several.ok()) << several.status();
+  std::vector<float> values(7'000'000, 1);
+  // In the second and third part.
+  values[3'000'000] = 1000;
+  values[6'900'000] = 2000;
+  const ArrayView view{.data = values.data(),
+                       .shape = {static_cast<std::int64_t>(values.size())}};
+  const auto expect_refusal = [](const absl::Status& status) {
+    const ErrorDetails details = GetErrorDetails(status);
+    EXPECT_EQ(details.reason, reason::kCastValueOutOfRange) << status;
+    EXPECT_EQ(details.metadata.at("firstIndex"), "3000000");
+    EXPECT_EQ(details.metadata.at("firstValue"), "1000.0");
+    EXPECT_EQ(details.metadata.at("count"), "2");
+  };
+  expect_refusal(
+      several
+          ->Create(view, {.dtype = DType::kInt8, .overflow = Overflow::kError})
+          .status());
+  const auto tensor = several->Create(view);
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  expect_refusal(
+      tensor->Read({.dtype = DType::kInt8, .overflow = Overflow::kError})
+          .status());
+  EXPECT_EQ(client().List()->tensors.size(), 1U);
+}
+
+TEST_F(ClientTest, PartsGoOnAfterCuts) {
+  Random random(18);
+  int port = 0;
+  ASSERT_TRUE(
+      absl::SimpleAtoi(target().substr(target().rfind(':') + 1), &port));
+  FlakyLine line(port);
+  const auto flaky = Client::Connect(line.target(), {.max_connections = 3});
+  ASSERT_TRUE(flaky.ok()) << flaky.status();
+  for (const Lie lie : {Lie::kC, Lie::kStepped}) {
+    const TestArray array =
+        MakeArray(random, DType::kFloat32, kLargeShape, lie);
+    line.FailAfter(16 << 20, FlakyLine::Fault::kCutEvery);
+    const auto tensor = flaky->Create(array.view, {.id = "cut"});
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    const auto read = tensor->Read();
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_TRUE(Packed(read->layout, read->data.get()) == array.Packed());
+    ASSERT_TRUE(flaky->Delete("cut").ok());
+  }
+  EXPECT_GE(line.cuts(), 4);
+}
+
 TEST_F(ClientTest, ServesManyThreads) {
   constexpr int kThreads = 8;
   std::vector<std::thread> threads;

@@ -55,6 +55,12 @@ struct ClientOptions {
   // (CHECKSUM_MISMATCH) tell of bytes that changed on the way. Makes transfers
   // an eighth slower (tests/bench/README.md).
   bool checksums = false;
+  // Most connections that one array is created or read over at a time, from 16
+  // MiB on; taken as 1 or 64 beyond these. The others than the first are opened
+  // when they are needed, and stay. More move a large array faster where a
+  // single one leaves cores or the network idle (tests/bench/README.md);
+  // conversions, .npy files and reads under Overflow::kError take one.
+  int max_connections = 2;
 };
 
 struct CreateOptions {
@@ -88,6 +94,8 @@ struct ServerInfo {
   std::int64_t max_chunk_bytes = 0;
   std::int64_t memory_limit_bytes = 0;
   int max_dimensions = 0;
+  // 0: arrays are not taken over several connections.
+  int max_upload_parts = 0;
   absl::Time start_time = {};
 };
 

@@ -25,14 +25,15 @@ auto WithoutGil(Call call) {
 
 Client Connect(const std::string& target, double timeout, bool tls,
                std::string ca_file, std::string cert_file, std::string key_file,
-               int max_attempts, bool checksums) {
+               int max_attempts, bool checksums, int max_connections) {
   const ClientOptions options{.timeout = absl::Seconds(timeout),
                               .tls = tls,
                               .tls_ca_file = std::move(ca_file),
                               .tls_cert_file = std::move(cert_file),
                               .tls_key_file = std::move(key_file),
                               .max_attempts = max_attempts,
-                              .checksums = checksums};
+                              .checksums = checksums,
+                              .max_connections = max_connections};
   return Take(WithoutGil([&] { return Client::Connect(target, options); }));
 }
 
@@ -129,6 +130,7 @@ nb::dict GetServerInfo(const Client& self) {
   result["max_chunk_bytes"] = info.max_chunk_bytes;
   result["memory_limit_bytes"] = info.memory_limit_bytes;
   result["max_dimensions"] = info.max_dimensions;
+  result["max_upload_parts"] = info.max_upload_parts;
   result["start_time"] = FromTime(info.start_time);
   return result;
 }
@@ -140,7 +142,7 @@ void BindClient(nb::module_& module) {
       .def_static("connect", &Connect, nb::arg("target"), nb::arg("timeout"),
                   nb::arg("tls"), nb::arg("ca_file"), nb::arg("cert_file"),
                   nb::arg("key_file"), nb::arg("max_attempts"),
-                  nb::arg("checksums"))
+                  nb::arg("checksums"), nb::arg("max_connections"))
       .def("create", &Create, nb::arg("buffer"), nb::arg("dtype"),
            nb::arg("big_endian"), nb::arg("id"), nb::arg("target_dtype").none(),
            nb::arg("device"), nb::arg("requires_grad"), nb::arg("overflow"),

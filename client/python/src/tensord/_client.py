@@ -62,6 +62,7 @@ def connect(
     tls_key: str | os.PathLike[str] | None = None,
     max_attempts: int = 4,
     checksums: bool = False,
+    max_connections: int = 2,
 ) -> Client:
     """Connects to a server.
 
@@ -90,6 +91,10 @@ def connect(
     checksums
         Lets server and client check a CRC-32C of every piece of an array that
         travels in pieces. Makes transfers an eighth slower.
+    max_connections
+        Most connections that one array is created or read over at a time, from
+        16 MiB on; 1 to 64. The others than the first are opened when they are
+        needed, and stay.
 
     Returns
     -------
@@ -111,6 +116,7 @@ def connect(
         os.fspath(tls_key or ""),
         int(max_attempts),
         bool(checksums),
+        int(max_connections),
     )
     return Client._make(connection, target)
 

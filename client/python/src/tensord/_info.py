@@ -65,6 +65,7 @@ class ServerInfo:
     max_chunk_bytes: int
     memory_limit_bytes: int
     max_dimensions: int
+    max_upload_parts: int
     start_time: float
 
 

@@ -38,6 +38,7 @@ class Client:
         key_file: str,
         max_attempts: int,
         checksums: bool,
+        max_connections: int,
     ) -> Client: ...
     def create(
         self,

@@ -1,0 +1,42 @@
+// One array over several connections.
+#ifndef TENSORD_CLIENT_CPP_SRC_PARTS_H_
+#define TENSORD_CLIENT_CPP_SRC_PARTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "client/cpp/src/stream_call.h"
+
+namespace tensord::client {
+
+// Bytes [begin, end) of an array.
+struct ByteRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+
+  friend bool operator==(const ByteRange&, const ByteRange&) = default;
+};
+
+// Arrays are cut into parts that are not smaller: an eighth of a second of a
+// connection that is slow, and far more than another connection costs.
+inline constexpr std::int64_t kMinPartBytes = std::int64_t{8} << 20;
+
+// Cuts an array into parts of about the same size, one at least and `max_parts`
+// at most. Cuts lie between chunks of `chunk_bytes`, and never inside of an
+// element. REQUIRES: total_bytes >= 0, chunk_bytes > 0.
+std::vector<ByteRange> CutIntoParts(std::int64_t total_bytes,
+                                    std::int64_t chunk_bytes, int max_parts);
+
+// Calls work(i) for every i below `count`, each on a thread of its own where
+// the system has one, work(0) on the calling thread. The first error ends the
+// calls of `group`, and is returned once all work is done; RESOURCE_EXHAUSTED
+// or INTERNAL if work throws.
+absl::Status RunParts(std::size_t count, CallGroup& group,
+                      absl::FunctionRef<absl::Status(std::size_t)> work);
+
+}  // namespace tensord::client
+
+#endif  // TENSORD_CLIENT_CPP_SRC_PARTS_H_
