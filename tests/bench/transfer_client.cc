@@ -1,7 +1,7 @@
 // tensord's C++ client, as the benchmark of transfers drives it.
 //
-// Arrays of BYTES: connect ADDRESS BYTES, or connect_checked for the same
-//   with checksums; fill DTYPE; verify;
+// Arrays of BYTES: connect ADDRESS BYTES CONNECTIONS, or connect_checked for
+//   the same with checksums; fill DTYPE; verify;
 //   upload DTYPE STORED_AS; keep SLOT DTYPE STORED_AS; download SLOT DTYPE;
 //   drop SLOT
 // Many tensors, COUNT of them, numbered FIRST, FIRST + STEP and so on:
@@ -10,7 +10,7 @@
 // Many arrays, COUNT of them, WAY being `batch` or `single`:
 //   batch_create WAY COUNT BYTES, then of the same: batch_transform WAY;
 //   batch_read WAY; batch_delete WAY
-// Many connections: crowd CLIENTS ARRAYS BYTES
+// Many clients, as they are by default: crowd CLIENTS ARRAYS BYTES
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -367,10 +367,12 @@ int Obey() {
   std::optional<Arrays> arrays;
   std::optional<Calls> calls;
   std::optional<Batches> batches;
-  const auto connect = [&](const Arguments& arguments,
-                           const ClientOptions& options) {
+  const auto connect = [&](const Arguments& arguments, bool checksums) {
     address = arguments.Word(0);
-    const Client client = Value(Client::Connect(address, options));
+    const Client client = Value(Client::Connect(
+        address,
+        {.checksums = checksums,
+         .max_connections = static_cast<int>(arguments.Number(2))}));
     arrays.emplace(client, static_cast<std::size_t>(arguments.Number(1)));
     calls.emplace(client);
     batches.emplace(client);
@@ -378,10 +380,10 @@ int Obey() {
   };
   return ServeCommands({
       {"connect",
-       [&](const Arguments& arguments) { return connect(arguments, {}); }},
+       [&](const Arguments& arguments) { return connect(arguments, false); }},
       {"connect_checked",
        [&](const Arguments& arguments) {
-         return connect(arguments, {.checksums = true});
+         return connect(arguments, true);
        }},
       {"fill",
        [&](const Arguments& arguments) {

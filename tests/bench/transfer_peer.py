@@ -16,7 +16,7 @@ class Tensord:
 
     def __init__(self, address, array):
         import tensord
-        self.client = tensord.connect(address)
+        self.client = tensord.connect(address, max_connections=1)
         self.array = array
         self.result = np.ones_like(array)
         self.tensor = None

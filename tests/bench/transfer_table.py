@@ -26,6 +26,8 @@ HERE = pathlib.Path(__file__).parent
 MIB = 1 << 20
 ARRAY_BYTES = 256 * MIB
 SMALL_BYTES = 1 << 10
+# Of our clients by default; one stream is one.
+CONNECTIONS = 2
 # Of each kind, one at a time and so many at once.
 CALLS = 2000
 IN_FLIGHT = 32
@@ -132,11 +134,11 @@ class Peers:
 
     def connected(self, server, size_bytes):
         client = self.client()
-        client.ask("connect", server.address, size_bytes)
+        client.ask("connect", server.address, size_bytes, CONNECTIONS)
         return Pair(server, client)
 
-    def _verified(self, server, client, where):
-        client.ask("connect", where, ARRAY_BYTES)
+    def _verified(self, server, client, where, *options):
+        client.ask("connect", where, ARRAY_BYTES, *options)
         client.ask("verify")
         return Pair(server, client)
 
@@ -148,12 +150,19 @@ class Peers:
     @functools.cached_property
     def ours(self):
         server = self.tensord("--noaccess_log")
-        return self._verified(server, self.client(), server.address)
+        return self._verified(server, self.client(), server.address, 1)
+
+    @functools.cached_property
+    def several(self):
+        """The client as it is by default."""
+        server = self.ours.server
+        return self._verified(server, self.client(), server.address,
+                              CONNECTIONS)
 
     @functools.cached_property
     def checked(self):
         server, client = self.ours.server, self.client()
-        client.ask("connect_checked", server.address, ARRAY_BYTES)
+        client.ask("connect_checked", server.address, ARRAY_BYTES, 1)
         return Pair(server, client)
 
     @functools.cached_property
@@ -206,10 +215,12 @@ class Transfers:
     def __init__(self, peers, direction):
         self._up = direction == "upload"
         self._direction = direction
-        peers.ours.ask("keep", "plain", "float32", "float32")
+        for pair in (peers.ours, peers.several):
+            pair.ask("keep", "plain", "float32", "float32")
         words = (["upload", "float32", "float32"] if self._up
                  else ["download", "plain", "float32"])
         self._pairs = {"C++": (peers.ours, words),
+                       "several": (peers.several, words),
                        "T": (peers.raw, [direction]),
                        "Python": (peers.python, [direction])}
         if not self._up:
@@ -256,6 +267,7 @@ class Transfers:
         yield row("C++ client", "C++", "T", 0.85)
         if "Flight" in times:
             yield row("C++ client", "C++", "Flight", 2 if self._up else 1.5)
+        yield row(f"C++ client, {CONNECTIONS} connections", "several", "C++")
         yield row("Python client", "Python", "C++", 0.9)
         if "new" in times:
             yield row("Python client, into a new array", "new", "C++")
@@ -265,6 +277,7 @@ class Transfers:
 
 
 NAMES = {"C++": "C++ client", "Python": "Python client",
+         "several": f"C++ client, {CONNECTIONS} connections",
          "new": "Python client into a new array", "T": "T",
          "Flight": "Flight C++", "Flight in Python": "Flight Python",
          "stub": "stock Python stub"}
@@ -323,7 +336,7 @@ def cold_rows(peers, rounds):
     for _ in range(rounds):
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(peers.tensord("--noaccess_log"))
-            client.ask("connect", server.address, ARRAY_BYTES)
+            client.ask("connect", server.address, ARRAY_BYTES, CONNECTIONS)
             first, _, third = (client.ask("upload", "float32", "float32")[0]
                                for _ in range(3))
         cold.append(first)

@@ -36,7 +36,8 @@ ClientImpl::ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
       max_connections_(std::clamp(options.max_connections, 1, kMaxConnections)),
       timeout_(options.timeout),
       max_attempts_(options.max_attempts),
-      checksums_(options.checksums) {}
+      checksums_(options.checksums),
+      throttle_(max_connections_) {}
 
 absl::StatusOr<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
     std::string_view target, const ClientOptions& options) {

@@ -20,9 +20,9 @@ struct ByteRange {
   friend bool operator==(const ByteRange&, const ByteRange&) = default;
 };
 
-// Arrays are cut into parts that are not smaller: an eighth of a second of a
-// connection that is slow, and far more than another connection costs.
-inline constexpr std::int64_t kMinPartBytes = std::int64_t{8} << 20;
+// Arrays are cut into parts that are not smaller: with less, another connection
+// gains nothing (tests/bench/README.md).
+inline constexpr std::int64_t kMinPartBytes = std::int64_t{4} << 20;
 
 // Cuts an array into parts of about the same size, one at least and `max_parts`
 // at most. Cuts lie between chunks of `chunk_bytes`, and never inside of an

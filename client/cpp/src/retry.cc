@@ -30,18 +30,18 @@ bool MayPass(const absl::Status& status,
 
 void RetryThrottle::Succeeded() {
   MutexLock lock(mutex_);
-  tokens_ = std::min(tokens_ + kTokensPerSuccess, kMaxTokens);
+  tokens_ = std::min(tokens_ + kTokensPerSuccess, max_tokens_);
 }
 
 void RetryThrottle::Progressed() {
   MutexLock lock(mutex_);
-  tokens_ = std::min(tokens_ + 1, kMaxTokens);
+  tokens_ = std::min(tokens_ + 1, max_tokens_);
 }
 
 bool RetryThrottle::Failed() {
   MutexLock lock(mutex_);
   tokens_ = std::max(tokens_ - 1, 0.0);
-  return tokens_ > kMaxTokens / 2;
+  return tokens_ > max_tokens_ / 2;
 }
 
 bool Retry::Again(const absl::Status& status) {

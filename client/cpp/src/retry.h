@@ -14,11 +14,14 @@
 namespace tensord::client {
 
 // Keeps the calls of a client from being made again while most of them fail, as
-// gRPC's retry design (proposal A6) throttles: a failure takes a token of ten,
-// a success gives a tenth of one, and nothing is repeated with five or fewer.
-// Thread-safe.
+// gRPC's retry design (proposal A6) throttles: a failure takes a token, of ten
+// for every connection that may fail at the same time, a success gives a tenth
+// of one, and nothing is repeated with half of them or fewer. Thread-safe.
 class RetryThrottle {
  public:
+  explicit RetryThrottle(int connections)
+      : max_tokens_(kTokensPerConnection * connections), tokens_(max_tokens_) {}
+
   void Succeeded();
   // A call that failed came further than before.
   void Progressed();
@@ -26,11 +29,12 @@ class RetryThrottle {
   bool Failed();
 
  private:
-  static constexpr double kMaxTokens = 10;
+  static constexpr double kTokensPerConnection = 10;
   static constexpr double kTokensPerSuccess = 0.1;
 
+  const double max_tokens_;
   Mutex mutex_;
-  double tokens_ ABSL_GUARDED_BY(mutex_) = kMaxTokens;
+  double tokens_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Decides whether one call, which has to be idempotent, is made again, and

@@ -25,7 +25,7 @@ class RetryTest : public ::testing::Test {
             [this](absl::Duration wait) { waits_.push_back(wait); }};
   }
 
-  RetryThrottle throttle_;
+  RetryThrottle throttle_{1};
   std::vector<absl::Duration> waits_;
 };
 
@@ -99,6 +99,14 @@ TEST_F(RetryTest, StopsWhereMostCallsFail) {
   EXPECT_FALSE(Make(2).Again(kUnavailable));
   for (int i = 0; i < 100; ++i) EXPECT_FALSE(Make(2).Again(absl::OkStatus()));
   EXPECT_TRUE(Make(2).Again(kUnavailable));
+}
+
+// A cut line fails the calls over all of them.
+TEST_F(RetryTest, BearsAsMuchOnEveryConnection) {
+  RetryThrottle throttle(3);
+  int allowed = 0;
+  while (throttle.Failed()) ++allowed;
+  EXPECT_EQ(allowed, 14);
 }
 
 }  // namespace

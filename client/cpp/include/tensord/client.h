@@ -55,7 +55,7 @@ struct ClientOptions {
   // (CHECKSUM_MISMATCH) tell of bytes that changed on the way. Makes transfers
   // an eighth slower (tests/bench/README.md).
   bool checksums = false;
-  // Most connections that one array is created or read over at a time, from 16
+  // Most connections that one array is created or read over at a time, from 8
   // MiB on; taken as 1 or 64 beyond these. The others than the first are opened
   // when they are needed, and stay. More move a large array faster where a
   // single one leaves cores or the network idle (tests/bench/README.md);

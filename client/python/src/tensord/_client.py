@@ -93,7 +93,7 @@ def connect(
         travels in pieces. Makes transfers an eighth slower.
     max_connections
         Most connections that one array is created or read over at a time, from
-        16 MiB on; 1 to 64. The others than the first are opened when they are
+        8 MiB on; 1 to 64. The others than the first are opened when they are
         needed, and stay.
 
     Returns
