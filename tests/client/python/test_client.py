@@ -61,6 +61,22 @@ def test_checksums_change_nothing_that_is_seen(server):
         np.testing.assert_array_equal(tensor.numpy(), array)
 
 
+@pytest.mark.parametrize("max_connections", [1, 2, 5])
+def test_connections_change_nothing_that_is_seen(server, max_connections):
+    array = np.arange(6 << 20, dtype=np.float32).reshape(3, -1)
+    with tensord.connect(server.target,
+                         max_connections=max_connections) as client:
+        for source in (array, array.T, array[:, ::-1]):
+            tensor = client.from_numpy(source)
+            np.testing.assert_array_equal(tensor.numpy(), source)
+        with pytest.raises(tensord.CastOverflowError, match="index 128 "):
+            client.convert(array, "int8", overflow="error")
+        with pytest.raises(tensord.CastOverflowError, match="index 128 "):
+            client.from_numpy(array).to("int8", overflow="error")
+        with pytest.raises(tensord.CastOverflowError, match="index 128 "):
+            client.tensor(array, dtype="int8", overflow="error")
+
+
 def test_listing_walks_all_pages(c):
     names = [f"list/{i:03}" for i in range(230)]
     for name in names:
@@ -85,6 +101,7 @@ def test_devices_and_server_info(c):
     assert set(info.dtypes) >= {tensord.float32, tensord.float8_e5m2}
     assert len(info.dtypes) == 17
     assert info.max_dimensions == 64
+    assert info.max_upload_parts == 64
 
 
 def test_without_cuda_the_refusal_is_a_runtime_error(c):
