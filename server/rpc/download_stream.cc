@@ -19,11 +19,10 @@
 namespace tensord {
 namespace {
 
-// Messages of clients that did not raise gRPC's limit on what they receive, of
-// 4 MiB, have room for so much.
-constexpr std::int64_t kMaxDataBytes = (std::int64_t{4} << 20) - (64 << 10);
-// Blocks that stay in the cache from the cast to the socket.
-constexpr std::int64_t kBlockBytes = std::int64_t{1} << 20;
+// Chunks that stay in the cache on their way to the socket, and in that of the
+// client (tests/bench/README.md). Clients that did not raise gRPC's limit on
+// what they receive, of 4 MiB, have room for them.
+constexpr std::int64_t kChunkBytes = std::int64_t{1} << 20;
 
 struct Range {
   std::int64_t begin = 0;
@@ -127,12 +126,10 @@ class DownloadReactor final
   }
 
   absl::Status MakeChunk() {
-    const std::int64_t most =
-        std::min(context_.limits.max_chunk_bytes, kMaxDataBytes);
     const std::byte* const stored = plan_->Borrow(position_);
     const std::int64_t end = plan_->StretchEnd(
         position_, range_.end,
-        stored != nullptr ? most : std::min(most, kBlockBytes));
+        std::min(context_.limits.max_chunk_bytes, kChunkBytes));
     const auto size = static_cast<std::size_t>(end - position_);
     absl::StatusOr<grpc::Slice> slice =
         stored != nullptr

@@ -36,9 +36,10 @@ namespace tensord {
 inline constexpr std::int64_t kMaxUnaryBytes = 64 << 10;
 
 // Most bytes of an array in one message of a stream, unless the server allows
-// less: large enough that the work per message does not show. The server holds
-// two of an upload, one that it takes apart and one that arrives.
-inline constexpr std::int64_t kMaxChunkBytes = 2 << 20;
+// less: large enough that the work per message does not show, and small enough
+// to be in the server's cache when it takes them apart (tests/bench/README.md).
+// It holds two of an upload, that one and one that arrives.
+inline constexpr std::int64_t kMaxChunkBytes = 1 << 20;
 
 // As ClientOptions::max_connections says.
 inline constexpr int kMaxConnections = 64;
