@@ -352,6 +352,8 @@ class Crowd {
 Answer RunCrowd(const std::string& address, const Arguments& arguments) {
   Crowd crowd(address, static_cast<int>(arguments.Number(0)),
               static_cast<std::size_t>(arguments.Number(2)));
+  // Connections are made by the first array, and know their speed afterwards.
+  crowd.Run(1);
   auto [up, down] = crowd.Run(static_cast<int>(arguments.Number(1)));
   Answer answer;
   for (std::vector<double>* seconds : {&up, &down}) {
