@@ -65,7 +65,10 @@ def test_refusals_that_need_no_call(c, calls):
     assert calls(refused) == {}
 
 
-def test_small_arrays_take_one_call_and_large_ones_a_stream(c, calls):
+def test_small_arrays_take_one_call_and_large_ones_streams(c, calls):
     assert calls(lambda: c.from_numpy(np.ones(3))) == {"CreateTensor": 1}
-    large = np.ones(8 << 20, np.uint8)
+    large = np.ones((8 << 20) - 1, np.uint8)
     assert calls(lambda: c.from_numpy(large)) == {"UploadTensor": 1}
+    # One over each of two connections.
+    larger = np.ones(8 << 20, np.uint8)
+    assert calls(lambda: c.from_numpy(larger)) == {"UploadTensor": 2}
