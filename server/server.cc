@@ -32,8 +32,8 @@
 #include "server/observe/metrics_endpoint.h"
 #include "server/repeater.h"
 #include "server/rpc/request_log.h"
-#include "server/rpc/uploads.h"
 #include "server/rpc/tensor_service.h"
+#include "server/rpc/uploads.h"
 #include "server/version.h"
 #include "server/worker_pool.h"
 
@@ -114,13 +114,12 @@ class RunningServer final : public Server {
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
         quota_(options.memory_limit_bytes),
         uploads_(options.upload_resume_window),
-        metrics_(
-            {.devices = &devices_,
-             .store = &store_,
-             .quota = &quota_,
-             .calls = &inflight_,
-             .suspended_uploads = [this] { return uploads_.suspended(); },
-             .version = Version()}) {
+        metrics_({.devices = &devices_,
+                  .store = &store_,
+                  .quota = &quota_,
+                  .calls = &inflight_,
+                  .suspended_uploads = [this] { return uploads_.suspended(); },
+                  .version = Version()}) {
     devices_.Add(NewCpuBackend({.max_pooled_bytes = static_cast<std::size_t>(
                                     options.memory_limit_bytes / kPooledPart)},
                                [this](std::size_t count, const auto& body) {

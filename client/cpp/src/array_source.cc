@@ -19,7 +19,7 @@ std::int64_t UsableChunkBytes(const SendPlan& plan, std::int64_t chunk_bytes) {
 
 }  // namespace
 
-ArraySource::ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
+ArraySource::ArraySource(const grpc::ByteBuffer& declaration, SendPlan plan,
                          std::int64_t chunk_bytes, bool checksums,
                          ByteRange range)
     : declaration_(declaration),

@@ -27,7 +27,7 @@ class ArraySource final : public MessageSource {
   // `declaration` is the first message, and chunks are of the bytes `range` of
   // the array. With `checksums` they have theirs. REQUIRES: chunk_bytes > 0;
   // the ends of `range` lie in the array, between elements.
-  ArraySource(grpc::ByteBuffer declaration, SendPlan plan,
+  ArraySource(const grpc::ByteBuffer& declaration, SendPlan plan,
               std::int64_t chunk_bytes, bool checksums, ByteRange range);
 
   grpc::ByteBuffer Next(bool* last) override;

@@ -121,8 +121,9 @@ absl::StatusOr<std::optional<TensorInfo>> ClientImpl::UploadParts(
         of_part.mutable_part()->set_begin(parts[i].begin);
         of_part.mutable_part()->set_end(parts[i].end);
         auto uploaded = UploadPart(of_part, plan, parts[i], i, &group);
-        if (uploaded.ok()) tensors[i] = *std::move(uploaded);
-        return uploaded.status();
+        if (!uploaded.ok()) return uploaded.status();
+        tensors[i] = *std::move(uploaded);
+        return absl::OkStatus();
       });
   if (!status.ok()) return status;
   for (std::optional<TensorInfo>& tensor : tensors) {
