@@ -37,7 +37,6 @@ struct ByteRange {
 // What the first message of a stream says.
 struct UploadPlan {
   std::string tensor_id;
-  std::string request_id;
   // Of the declaration but for the part; not needed without a request id.
   std::uint64_t digest = 0;
   DeclaredArray array;

@@ -76,7 +76,6 @@ absl::Status UploadSession::Declare(const v1::UploadDeclaration& declaration) {
   violations.Check(CheckRequestId(declaration.request_id()),
                    "declaration.request_id");
   UploadPlan plan{.tensor_id = declaration.tensor_id(),
-                  .request_id = declaration.request_id(),
                   .array = ParseArrayDeclaration(
                       declaration.array(), "declaration.array", violations),
                   .options = ParseTensorOptions(
@@ -88,13 +87,15 @@ absl::Status UploadSession::Declare(const v1::UploadDeclaration& declaration) {
         violations.Take(ParsePart(declaration, plan.array), "declaration.part");
   }
   if (!violations.empty()) return violations.status();
-  if (!plan.request_id.empty()) plan.digest = DigestWithoutPart(declaration);
-  return Open(std::move(plan));
+  const std::string& request_id = declaration.request_id();
+  if (!request_id.empty()) plan.digest = DigestWithoutPart(declaration);
+  return Open(request_id, std::move(plan));
 }
 
-absl::Status UploadSession::Open(UploadPlan plan) {
-  upload_ = plan.request_id.empty() ? std::make_shared<Upload>(std::string())
-                                    : context_.uploads->Join(plan.request_id);
+absl::Status UploadSession::Open(const std::string& request_id,
+                                 UploadPlan plan) {
+  upload_ = request_id.empty() ? std::make_shared<Upload>(std::string())
+                               : context_.uploads->Join(request_id);
   auto opened = upload_->Open(std::move(plan), context_, allocator_);
   if (!opened.ok() || opened->part == nullptr) {
     LetGo(upload_->is_refused());

@@ -72,7 +72,7 @@ class UploadSession {
 
  private:
   absl::Status Declare(const v1::UploadDeclaration& declaration);
-  absl::Status Open(UploadPlan plan);
+  absl::Status Open(const std::string& request_id, UploadPlan plan);
   absl::Status TakeChunk(const ChunkView& chunk);
   // The stream has no part any more. `is_over` says that the upload is refused
   // or complete.

@@ -26,7 +26,6 @@ class UploadsTest : public testing::Test {
     auto upload = uploads_.Join(RequestId(id));
     const auto opened = upload->Open(
         {.tensor_id = id,
-         .request_id = RequestId(id),
          .array = {.raw = ArrayFormat{DType::kUInt8, DenseLayout({100})},
                    .total_bytes = 100},
          .options = {},
@@ -131,7 +130,6 @@ TEST_F(UploadsTest, KeepsABoundedNumber) {
     auto upload = uploads_.Join(request(i));
     ASSERT_TRUE(upload
                     ->Open({.tensor_id = absl::StrCat("a", i),
-                            .request_id = request(i),
                             .array = {.raw = ArrayFormat{DType::kUInt8,
                                                          DenseLayout({100})},
                                       .total_bytes = 100},
