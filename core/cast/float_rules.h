@@ -56,7 +56,8 @@ struct NarrowFormat {
 
   // Bits of the float that a normal number is; of kOverflow, those of the power
   // of two, or the number, that would come next.
-  static constexpr std::uint32_t FloatBits(std::uint32_t code) {
+  TENSORD_HOST_DEVICE static constexpr std::uint32_t FloatBits(
+      std::uint32_t code) {
     return (code << kShift) + kRebias;
   }
 };

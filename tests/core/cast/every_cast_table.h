@@ -8,22 +8,29 @@
 
 #include "core/cast/cast_table.h"
 #include "gtest/gtest.h"
+#include "tests/core/cast/nvcc_table.h"
 
 namespace tensord::testing {
 
-// Every table that this machine can run, best first; or the one that the
-// environment variable TENSORD_CAST_TABLE names, whose absence fails the test.
+// Every table that this machine can run, best first, and the one that CUDA's
+// compiler made, if there is one; or the one that the environment variable
+// TENSORD_CAST_TABLE names, whose absence fails the test.
 inline const std::vector<const CastTable*>& TestedCastTables() {
   static const char* const wanted = std::getenv("TENSORD_CAST_TABLE");
-  static const auto* const tables = [] {
+  static const auto* const tested = [] {
     auto* const found = new std::vector<const CastTable*>;
-    for (const CastTable* const table : RunnableCastTables()) {
+    const auto runnable = RunnableCastTables();
+    std::vector<const CastTable*> tables(runnable.begin(), runnable.end());
+#ifdef TENSORD_NVCC_TABLE
+    tables.push_back(&NvccCastTable());
+#endif
+    for (const CastTable* const table : tables) {
       if (wanted == nullptr || table->target == wanted) found->push_back(table);
     }
     return found;
   }();
-  EXPECT_FALSE(tables->empty()) << "this machine cannot run " << wanted;
-  return *tables;
+  EXPECT_FALSE(tested->empty()) << "this machine cannot run " << wanted;
+  return *tested;
 }
 
 // Calls `body` while every cast uses one table after the other.
