@@ -147,13 +147,15 @@ absl::Status WriteChunks(const Copy& copy, DType as, DeviceBackend& host,
   return status.ok() ? writer.Finish(failures) : status;
 }
 
-// From the host's reach to a device that only a writer can fill.
+// What a writer has to do: to fill a device that the host does not reach, or to
+// report.
 absl::Status CopyThroughWriter(const Copy& copy,
                                const std::shared_ptr<Buffer>& destination,
                                DeviceBackend& host, CastFailures* failures) {
+  const bool reports = copy.report != nullptr;
   const auto in_place = HostElements(copy);
-  const bool read_casts =
-      !in_place.has_value() && ItemSize(copy.to) < ItemSize(copy.from.dtype);
+  const bool read_casts = !reports && !in_place.has_value() &&
+                          ItemSize(copy.to) < ItemSize(copy.from.dtype);
   const DType carried = read_casts ? copy.to : copy.from.dtype;
   const auto writer = copy.to_backend.NewWriter(
       destination, 0,
@@ -161,29 +163,13 @@ absl::Status CopyThroughWriter(const Copy& copy,
        .from_order = ByteOrder::kLittle,
        .to = copy.to,
        .to_order = ByteOrder::kLittle,
-       .overflow = read_casts ? Overflow::kTorch : copy.overflow});
-  return in_place.has_value()
-             ? WriteInPlace(*in_place, failures, *writer)
-             : WriteChunks(copy, carried, host, failures, *writer);
-}
-
-absl::Status Discard(absl::Span<const std::byte>) { return absl::OkStatus(); }
-
-// With a report, which writers make.
-absl::Status CopyReporting(const Copy& copy,
-                           const std::shared_ptr<Buffer>& destination,
-                           DeviceBackend& host, CastFailures* failures) {
-  const auto writer = copy.to_backend.NewWriter(destination, 0,
-                                                {.from = copy.from.dtype,
-                                                 .to = copy.to,
-                                                 .overflow = copy.overflow,
-                                                 .report = true});
-  const auto in_place = HostElements(copy);
+       .overflow = read_casts ? Overflow::kTorch : copy.overflow,
+       .report = reports});
   absl::Status status =
       in_place.has_value()
           ? WriteInPlace(*in_place, failures, *writer)
-          : WriteChunks(copy, copy.from.dtype, host, failures, *writer);
-  if (status.ok() && failures->count == 0) {
+          : WriteChunks(copy, carried, host, failures, *writer);
+  if (status.ok() && reports && failures->count == 0) {
     copy.report->Merge(writer->report());
   }
   return status;
@@ -193,7 +179,7 @@ absl::Status CopyElements(const Copy& copy,
                           const std::shared_ptr<Buffer>& destination,
                           DeviceBackend& host, CastFailures* failures) {
   if (copy.report != nullptr) {
-    return CopyReporting(copy, destination, host, failures);
+    return CopyThroughWriter(copy, destination, host, failures);
   }
   if (&copy.from_backend == &copy.to_backend) {
     return copy.to_backend.Cast(copy.from, copy.to, copy.overflow, *destination,
@@ -206,6 +192,8 @@ absl::Status CopyElements(const Copy& copy,
   }
   return CopyThroughWriter(copy, destination, host, failures);
 }
+
+absl::Status Discard(absl::Span<const std::byte>) { return absl::OkStatus(); }
 
 // The refusal of a copy in which elements did not fit. Counts again if the
 // elements were not met in the order that positions are told in.
