@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/byte_range.h"
 #include "core/crc32c.h"
 #include "core/error.h"
 #include "server/rpc/call.h"
@@ -24,13 +25,8 @@ namespace {
 // what they receive, of 4 MiB, have room for them.
 constexpr std::int64_t kChunkBytes = std::int64_t{1} << 20;
 
-struct Range {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
-
-absl::StatusOr<Range> FindRange(const v1::DownloadTensorRequest& request,
-                                std::int64_t total_bytes) {
+absl::StatusOr<ByteRange> FindRange(const v1::DownloadTensorRequest& request,
+                                    std::int64_t total_bytes) {
   const std::int64_t begin = request.read_offset();
   if (begin > total_bytes) {
     return MakeError(
@@ -41,7 +37,7 @@ absl::StatusOr<Range> FindRange(const v1::DownloadTensorRequest& request,
   const std::int64_t rest = total_bytes - begin;
   const std::int64_t wanted =
       request.read_limit() == 0 ? rest : std::min(rest, request.read_limit());
-  return Range{begin, begin + wanted};
+  return ByteRange{begin, begin + wanted};
 }
 
 void CheckNotNegative(std::int64_t value, std::string_view field,
@@ -179,7 +175,7 @@ class DownloadReactor final
   std::optional<ReadPlan> plan_;
   // Bytes of the encoded result that are wanted, and where the next chunk
   // starts.
-  Range range_;
+  ByteRange range_;
   std::int64_t position_ = 0;
   bool send_checksums_ = false;
   grpc::ByteBuffer message_;

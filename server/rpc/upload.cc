@@ -18,18 +18,18 @@ std::string ToString(const ByteRange& range) {
   return absl::StrCat("[", range.begin, ", ", range.end, ")");
 }
 
-absl::Status BadPart(const ByteRange& part, std::string_view why,
-                     std::string_view field = "declaration.part") {
-  return InvalidArgument(
-      reason::kPartInvalid,
-      absl::StrCat("the part ", ToString(part), " ", std::string(why)), field);
-}
-
 bool Overlap(const ByteRange& a, const ByteRange& b) {
   return a.begin < b.end && b.begin < a.end;
 }
 
 }  // namespace
+
+absl::Status PartInvalid(const ByteRange& part, std::string_view why,
+                         std::string_view field) {
+  return InvalidArgument(
+      reason::kPartInvalid,
+      absl::StrCat("the part ", ToString(part), " ", std::string(why)), field);
+}
 
 absl::StatusOr<Upload::Opened> Upload::Open(UploadPlan plan,
                                             const ServiceContext& context,
@@ -97,14 +97,15 @@ absl::StatusOr<Upload::Opened> Upload::OpenPart(
   }
   const ByteRange range = part.value_or(ByteRange{0, total_bytes_});
   for (const Part& known : parts_) {
-    if (known.is_whole_ || !part.has_value() || Overlap(known.range_, range)) {
-      return BadPart(range, absl::StrCat("overlaps ", ToString(known.range_),
-                                         ", another part of the same upload"));
+    if (Overlap(known.range_, range)) {
+      return PartInvalid(range,
+                         absl::StrCat("overlaps ", ToString(known.range_),
+                                      ", another part of the same upload"));
     }
   }
   if (parts_.size() == kMaxParts) {
-    return BadPart(range, absl::StrCat("is one too many: at most ", kMaxParts,
-                                       " are accepted"));
+    return PartInvalid(range, absl::StrCat("is one too many: at most ",
+                                           kMaxParts, " are accepted"));
   }
   std::optional<ArrayReceiver::Part> receiver;
   if (part.has_value()) {
@@ -186,7 +187,7 @@ absl::StatusOr<std::int64_t> Upload::NextByte(
   if (known == nullptr && !part.has_value()) return 0;
   if (known == nullptr) {
     if (part->begin < 0 || part->begin >= part->end) {
-      return BadPart(*part, "is not one of any array", "part");
+      return PartInvalid(*part, "is not one of any array", "part");
     }
     return part->begin;
   }

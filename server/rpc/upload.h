@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/byte_range.h"
 #include "core/mutex.h"
 #include "core/store/tensor_store.h"
 #include "server/rpc/array_receiver.h"
@@ -25,14 +26,6 @@
 #include "server/wire/proto_convert.h"
 
 namespace tensord {
-
-// Bytes [begin, end) of an array as it arrives.
-struct ByteRange {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-
-  friend bool operator==(const ByteRange&, const ByteRange&) = default;
-};
 
 // What the first message of a stream says.
 struct UploadPlan {
@@ -45,6 +38,10 @@ struct UploadPlan {
   // raw, and neither end is inside of one or outside of the array.
   std::optional<ByteRange> part;
 };
+
+// INVALID_ARGUMENT (PART_INVALID): "the part [0, 8) ", and `why` not.
+absl::Status PartInvalid(const ByteRange& part, std::string_view why,
+                         std::string_view field = "declaration.part");
 
 // An array that arrives over one stream, or in parts over several. Holds its
 // memory and its id from the first Open on; whoever drops one that is not

@@ -11,31 +11,29 @@
 namespace tensord {
 namespace {
 
-absl::Status BadPart(const v1::ArrayPart& part, std::string_view why) {
-  return InvalidArgument(reason::kPartInvalid,
-                         absl::StrCat("the part [", part.begin(), ", ",
-                                      part.end(), ") ", std::string(why)));
-}
-
+// The field `part` of a declaration of `array`. PART_INVALID.
 absl::StatusOr<ByteRange> ParsePart(const v1::UploadDeclaration& declaration,
                                     const DeclaredArray& array) {
-  const v1::ArrayPart& part = declaration.part();
+  const ByteRange part{declaration.part().begin(), declaration.part().end()};
+  const auto refuse = [&](std::string_view why) {
+    return PartInvalid(part, why);
+  };
   if (declaration.request_id().empty()) {
-    return BadPart(part, "needs a request id, by which it finds the others");
+    return refuse("needs a request id, by which it finds the others");
   }
   if (!array.raw.has_value()) {
-    return BadPart(part, "is of a .npy file; only raw arrays come in parts");
+    return refuse("is of a .npy file; only raw arrays come in parts");
   }
-  if (part.begin() < 0 || part.begin() >= part.end() ||
-      part.end() > array.total_bytes) {
-    return BadPart(part, absl::StrCat("is not one of an array of ",
-                                      array.total_bytes, " bytes"));
+  if (part.begin < 0 || part.begin >= part.end ||
+      part.end > array.total_bytes) {
+    return refuse(absl::StrCat("is not one of an array of ", array.total_bytes,
+                               " bytes"));
   }
   const auto item = static_cast<std::int64_t>(ItemSize(array.raw->dtype));
-  if (part.begin() % item != 0 || part.end() % item != 0) {
-    return BadPart(part, absl::StrCat("cuts an element of ", item, " bytes"));
+  if (part.begin % item != 0 || part.end % item != 0) {
+    return refuse(absl::StrCat("cuts an element of ", item, " bytes"));
   }
-  return ByteRange{part.begin(), part.end()};
+  return part;
 }
 
 std::uint64_t DigestWithoutPart(const v1::UploadDeclaration& declaration) {
@@ -83,10 +81,10 @@ absl::Status UploadSession::Declare(const v1::UploadDeclaration& declaration) {
                   .part = {}};
   if (!violations.empty()) return violations.status();
   if (declaration.has_part()) {
-    plan.part =
-        violations.Take(ParsePart(declaration, plan.array), "declaration.part");
+    const auto part = ParsePart(declaration, plan.array);
+    if (!part.ok()) return part.status();
+    plan.part = *part;
   }
-  if (!violations.empty()) return violations.status();
   const std::string& request_id = declaration.request_id();
   if (!request_id.empty()) plan.digest = DigestWithoutPart(declaration);
   return Open(request_id, std::move(plan));

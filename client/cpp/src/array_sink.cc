@@ -61,8 +61,7 @@ absl::Status ArraySink::TakeHeader(SliceCursor bytes) {
     return status;
   }
   if (position_ > range_.begin && header.etag() != etag_) {
-    return MakeError(absl::StatusCode::kAborted, reason::kEtagMismatch,
-                     "the tensor changed while it was read");
+    return TensorChanged();
   }
   etag_ = header.etag();
   if (header.total_bytes() < 0 ||
@@ -101,6 +100,11 @@ absl::Status ArraySink::TakeChunk(const ArrayMessage& chunk) {
 void ArraySink::Restart() {
   has_header_ = false;
   position_ = range_.begin;
+}
+
+absl::Status TensorChanged() {
+  return MakeError(absl::StatusCode::kAborted, reason::kEtagMismatch,
+                   "the tensor changed while it was read");
 }
 
 absl::Status ArraySink::CheckComplete() const {

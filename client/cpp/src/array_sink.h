@@ -13,8 +13,8 @@
 
 #include "absl/status/status.h"
 #include "client/cpp/src/envelope.h"
-#include "client/cpp/src/parts.h"
 #include "client/cpp/src/stream_call.h"
+#include "core/byte_range.h"
 #include "tensord/array.h"
 #include "tensord/v1/tensord.pb.h"
 
@@ -65,6 +65,9 @@ class ArraySink final : public MessageSink {
   // Of the message at hand; kept for its capacity.
   std::vector<grpc::Slice> slices_;
 };
+
+// ABORTED (ETAG_MISMATCH): parts of a read are not of one tensor.
+absl::Status TensorChanged();
 
 // Copies what a unary read brought. ABORTED and DATA_LOSS as above.
 absl::Status FillFrom(const v1::ReadTensorResponse& response,

@@ -13,8 +13,8 @@
 
 #include "client/cpp/src/array_plan.h"
 #include "client/cpp/src/loans.h"
-#include "client/cpp/src/parts.h"
 #include "client/cpp/src/stream_call.h"
+#include "core/byte_range.h"
 
 namespace tensord::client {
 

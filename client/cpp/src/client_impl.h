@@ -20,7 +20,6 @@
 #include "client/cpp/src/array_plan.h"
 #include "client/cpp/src/array_sink.h"
 #include "client/cpp/src/connections.h"
-#include "client/cpp/src/parts.h"
 #include "client/cpp/src/retry.h"
 #include "client/cpp/src/status.h"
 #include "client/cpp/src/stream_call.h"
@@ -147,21 +146,21 @@ class ClientImpl {
   // anew, or connections lead to different ones.
   absl::StatusOr<std::optional<TensorInfo>> UploadParts(
       const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
-      const std::vector<client::ByteRange>& parts);
+      const std::vector<ByteRange>& parts);
   // Sends a range of the array, which is the part that `declaration` says or
   // the whole. Starts over connection `i`, and goes on over the first where
   // that fails. Nothing if other parts are missing.
   absl::StatusOr<std::optional<TensorInfo>> UploadPart(
       const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
-      client::ByteRange range, std::size_t i, client::CallGroup* group);
+      ByteRange range, std::size_t i, client::CallGroup* group);
   // Reads what `request` says to where `sink` puts it, the range `range` of it;
   // connections as for UploadPart.
-  absl::Status ReadPart(v1::DownloadTensorRequest request,
-                        client::ByteRange range, client::ArraySink& sink,
-                        std::size_t i, client::CallGroup* group);
+  absl::Status ReadPart(v1::DownloadTensorRequest request, ByteRange range,
+                        client::ArraySink& sink, std::size_t i,
+                        client::CallGroup* group);
   // ABORTED (ETAG_MISMATCH): the tensor was replaced between the parts.
   absl::Status ReadParts(const v1::DownloadTensorRequest& request,
-                         const std::vector<client::ByteRange>& parts,
+                         const std::vector<ByteRange>& parts,
                          const ArrayLayout& expected, std::byte* destination);
 
   absl::Status Delete(std::string_view id, bool allow_missing,

@@ -12,6 +12,7 @@
 #include "client/cpp/src/array_source.h"
 #include "client/cpp/src/client_impl.h"
 #include "client/cpp/src/envelope.h"
+#include "client/cpp/src/parts.h"
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/request_id.h"
 #include "client/cpp/src/status.h"
@@ -21,7 +22,6 @@ namespace tensord {
 namespace {
 
 using Stub = v1::TensorService::Stub;
-using client::ByteRange;
 
 constexpr char kUploadMethod[] = "/tensord.v1.TensorService/UploadTensor";
 constexpr char kDownloadMethod[] = "/tensord.v1.TensorService/DownloadTensor";
@@ -215,8 +215,7 @@ absl::Status ClientImpl::ReadParts(const v1::DownloadTensorRequest& request,
       etags.end()) {
     return absl::OkStatus();
   }
-  return MakeError(absl::StatusCode::kAborted, reason::kEtagMismatch,
-                   "the tensor changed while it was read");
+  return client::TensorChanged();
 }
 
 absl::Status ClientImpl::ReadPart(v1::DownloadTensorRequest request,

@@ -9,16 +9,9 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "client/cpp/src/stream_call.h"
+#include "core/byte_range.h"
 
 namespace tensord::client {
-
-// Bytes [begin, end) of an array.
-struct ByteRange {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-
-  friend bool operator==(const ByteRange&, const ByteRange&) = default;
-};
 
 // Arrays are cut into parts that are not smaller: with less, another connection
 // gains nothing (tests/bench/README.md).
