@@ -65,6 +65,14 @@ Bytes NpyFile(const std::string& descr, const Dims& shape, const Bytes& data) {
 
 class ClientTest : public RealServerTest {
  protected:
+  // Of target().
+  int port() {
+    int port = 0;
+    EXPECT_TRUE(
+        absl::SimpleAtoi(target().substr(target().rfind(':') + 1), &port));
+    return port;
+  }
+
   // Stores and reads the array, and expects the same elements and strides where
   // they are kept.
   void RoundTrip(const TestArray& array) {
@@ -408,10 +416,7 @@ TEST_F(ClientTest, SaysThatTheServerIsGone) {
 // Transfers over a line that is cut again and again end as if it were not.
 TEST_F(ClientTest, TransfersGoOnAfterCuts) {
   Random random(16);
-  int port = 0;
-  ASSERT_TRUE(
-      absl::SimpleAtoi(target().substr(target().rfind(':') + 1), &port));
-  FlakyLine line(port);
+  FlakyLine line(port());
   const auto flaky = Client::Connect(line.target());
   ASSERT_TRUE(flaky.ok()) << flaky.status();
   for (const Lie lie : {Lie::kC, Lie::kStepped, Lie::kBroadcast}) {
@@ -502,10 +507,7 @@ TEST_F(ClientTest, WhatDoesNotFitIsToldOfTheWholeArray) {
 
 TEST_F(ClientTest, PartsGoOnAfterCuts) {
   Random random(18);
-  int port = 0;
-  ASSERT_TRUE(
-      absl::SimpleAtoi(target().substr(target().rfind(':') + 1), &port));
-  FlakyLine line(port);
+  FlakyLine line(port());
   const auto flaky = Client::Connect(line.target(), {.max_connections = 3});
   ASSERT_TRUE(flaky.ok()) << flaky.status();
   for (const Lie lie : {Lie::kC, Lie::kStepped}) {

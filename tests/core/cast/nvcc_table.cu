@@ -2,6 +2,9 @@
 #include <cstddef>
 #include <cstring>
 
+// By the same names the linker would take what another compiler made of them,
+// which is why the loops below are not those of cast_loops-inl.h either.
+#define cast_rules cast_rules_of_nvcc
 #include "core/cast/cast_rules.h"
 #include "core/scalar_types.h"
 #include "tests/core/cast/nvcc_table.h"

@@ -81,6 +81,14 @@ class StreamStressTest : public ServiceFixture {
     EXPECT_EQ(status.ok(), fault == Fault::kDawdle) << status.error_message();
   }
 
+  static void Delete(Stub& stub, const std::string& name) {
+    grpc::ClientContext context;
+    v1::DeleteTensorRequest request;
+    request.set_name(name);
+    google::protobuf::Empty empty;
+    EXPECT_EQ(Outcome(stub.DeleteTensor(&context, request, &empty)), "OK");
+  }
+
   void Upload(Fault fault, int when, const std::string& request_id) {
     Peer peer(port_);
     grpc::ClientContext context;
@@ -107,11 +115,7 @@ class StreamStressTest : public ServiceFixture {
     const grpc::Status status = writer->Finish();
     ExpectEnd(status, fault);
     if (!status.ok()) return;
-    grpc::ClientContext deletion;
-    v1::DeleteTensorRequest gone;
-    gone.set_name(tensor.name());
-    google::protobuf::Empty empty;
-    EXPECT_TRUE(peer.stub->DeleteTensor(&deletion, gone, &empty).ok());
+    Delete(*peer.stub, tensor.name());
   }
 
   // Half of an array over a stream that meets a fault, while the other half
@@ -156,11 +160,7 @@ class StreamStressTest : public ServiceFixture {
                                  ? sound_answer.name()
                                  : faulty_answer.name();
     if (name.empty()) return;
-    grpc::ClientContext deletion;
-    v1::DeleteTensorRequest gone;
-    gone.set_name(name);
-    google::protobuf::Empty empty;
-    EXPECT_EQ(Outcome(sound.stub->DeleteTensor(&deletion, gone, &empty)), "OK");
+    Delete(*sound.stub, name);
   }
 
   void Download(Fault fault, int when) {
@@ -242,11 +242,7 @@ TEST_F(StreamStressTest, NothingIsLeftWhateverClientsDo) {
   EXPECT_EQ(ReadBytes("tensors/large"), Elements(0, kBytes));
   // What waits to be gone on with is all that may be there.
   test_.uploads.Clear();
-  grpc::ClientContext context;
-  v1::DeleteTensorRequest request;
-  request.set_name("tensors/large");
-  google::protobuf::Empty empty;
-  ASSERT_TRUE(stub_->DeleteTensor(&context, request, &empty).ok());
+  Delete(*stub_, "tensors/large");
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
   while (test_.quota.used_bytes() != used_before_ && absl::Now() < deadline) {
     test_.uploads.Clear();

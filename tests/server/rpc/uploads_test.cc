@@ -16,14 +16,18 @@ constexpr absl::Duration kWindow = absl::Seconds(10);
 
 class UploadsTest : public testing::Test {
  protected:
-  static std::string RequestId(const std::string& id) {
-    return absl::StrCat("00000000-0000-4000-8000-00000000000", id);
+  // A hexadecimal digit, or two, in a UUID.
+  static std::string RequestId(const std::string& digits) {
+    return absl::StrCat("00000000-0000-4000-8000-",
+                        std::string(12 - digits.size(), '0'), digits);
   }
 
   // A stream of an upload of 100 bytes to the tensor of that id, none of which
   // comes.
-  std::shared_ptr<Upload> Open(const std::string& id) {
-    auto upload = uploads_.Join(RequestId(id));
+  std::shared_ptr<Upload> Open(const std::string& id) { return Open(id, id); }
+  std::shared_ptr<Upload> Open(const std::string& id,
+                               const std::string& digits) {
+    auto upload = uploads_.Join(RequestId(digits));
     const auto opened = upload->Open(
         {.tensor_id = id,
          .array = {.raw = ArrayFormat{DType::kUInt8, DenseLayout({100})},
@@ -122,22 +126,8 @@ TEST_F(UploadsTest, KeepsForAWhile) {
 }
 
 TEST_F(UploadsTest, KeepsABoundedNumber) {
-  const auto request = [](std::size_t i) {
-    return absl::StrCat("00000000-0000-4000-8000-0000000000",
-                        absl::Hex(i, absl::kZeroPad2));
-  };
   for (std::size_t i = 0; i <= Uploads::kMaxSuspended; ++i) {
-    auto upload = uploads_.Join(request(i));
-    ASSERT_TRUE(upload
-                    ->Open({.tensor_id = absl::StrCat("a", i),
-                            .array = {.raw = ArrayFormat{DType::kUInt8,
-                                                         DenseLayout({100})},
-                                      .total_bytes = 100},
-                            .options = {},
-                            .part = {}},
-                           test_.context, allocator_)
-                    .ok());
-    uploads_.Leave(upload);
+    uploads_.Leave(Open(absl::StrCat("a", i), absl::StrCat(absl::Hex(i))));
   }
   EXPECT_EQ(uploads_.suspended(), Uploads::kMaxSuspended);
   EXPECT_TRUE(IsFree("a0"));
