@@ -106,6 +106,10 @@ inline constexpr std::string_view kCastValueOutOfRange =
 inline constexpr std::string_view kDeviceInvalid = "DEVICE_INVALID";
 inline constexpr std::string_view kDeviceNotPresent = "DEVICE_NOT_PRESENT";
 inline constexpr std::string_view kCudaNotBuilt = "CUDA_NOT_BUILT";
+inline constexpr std::string_view kDeviceError = "DEVICE_ERROR";
+inline constexpr std::string_view kDeviceOutOfService = "DEVICE_OUT_OF_SERVICE";
+inline constexpr std::string_view kDeviceMemoryExhausted =
+    "DEVICE_MEMORY_EXHAUSTED";
 inline constexpr std::string_view kGradDtype = "GRAD_DTYPE";
 inline constexpr std::string_view kGradNonLeaf = "GRAD_NON_LEAF";
 inline constexpr std::string_view kNeedsDetach = "NEEDS_DETACH";

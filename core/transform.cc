@@ -190,6 +190,12 @@ absl::Status CopyElements(const Copy& copy,
                                         ByteOrder::kLittle, copy.overflow,
                                         destination->data(), failures);
   }
+  if (copy.from_backend.HostAddress(*copy.from.buffer) == nullptr) {
+    absl::Status status =
+        copy.to_backend.CastFromPeer(copy.from_backend, copy.from, copy.to,
+                                     copy.overflow, *destination, failures);
+    if (!absl::IsUnimplemented(status)) return status;
+  }
   return CopyThroughWriter(copy, destination, host, failures);
 }
 

@@ -1,5 +1,7 @@
 #include "core/device/cpu_backend.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 #include <new>
@@ -63,6 +65,8 @@ class CpuWriter final : public BufferWriter {
     return absl::OkStatus();
   }
 
+  absl::Status Flush() override { return absl::OkStatus(); }
+
   absl::Status Finish(CastFailures* failures) override {
     if (is_strict_) *failures = stream_.failures();
     return absl::OkStatus();
@@ -86,6 +90,12 @@ class CpuBackend final : public DeviceBackend {
 
   Device device() const override { return kCpuDevice; }
   std::string description() const override { return description_; }
+  std::size_t memory_bytes() const override {
+    return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+           static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  }
+  bool may_wait() const override { return false; }
+  absl::Status health() const override { return absl::OkStatus(); }
 
   absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
       std::size_t size_bytes) override {
@@ -140,6 +150,11 @@ class CpuBackend final : public DeviceBackend {
     }
     return ReadToHost(source, 0, count, to, ByteOrder::kLittle, overflow,
                       destination.data(), failures);
+  }
+
+  absl::Status CastFromPeer(DeviceBackend&, const BufferView&, DType, Overflow,
+                            Buffer&, CastFailures*) override {
+    return absl::UnimplementedError("the memory of no other device is read");
   }
 
   const std::byte* HostAddress(const Buffer& buffer) const override {

@@ -37,6 +37,9 @@ class BufferWriter {
   // REQUIRES: no more bytes than the buffer has room for; what would go past
   // its end is refused with INTERNAL all the same.
   virtual absl::Status Write(absl::Span<const std::byte> piece) = 0;
+  // Sends what was written on its way. To be called before the caller waits for
+  // more: until then a writer may keep what others need as well.
+  virtual absl::Status Flush() = 0;
   // Returns once all is in the buffer and visible to readers. Positions in
   // `failures` count from the first element that was written; `failures` is
   // touched as by CastPacked.
@@ -46,7 +49,9 @@ class BufferWriter {
   virtual ConversionReport report() const = 0;
 };
 
-// One device. Thread-safe; calls return when their work is done.
+// One device. Thread-safe; calls return when their work is done. All of them
+// fail with FAILED_PRECONDITION (DEVICE_OUT_OF_SERVICE) once the device is, and
+// the one that finds out with INTERNAL (DEVICE_ERROR).
 class DeviceBackend {
  public:
   virtual ~DeviceBackend() = default;
@@ -54,8 +59,19 @@ class DeviceBackend {
   virtual Device device() const = 0;
   // What the hardware calls itself.
   virtual std::string description() const = 0;
+  // The memory that the hardware has, in use or not.
+  virtual std::size_t memory_bytes() const = 0;
 
-  // An uninitialised buffer. RESOURCE_EXHAUSTED (MEMORY_EXHAUSTED).
+  // Whether calls, those of writers included, may wait for hardware rather than
+  // compute. Then they are for threads that nobody else waits for.
+  virtual bool may_wait() const = 0;
+
+  // OK, or why the device is out of service: what it held is lost, and it does
+  // not come back in this process.
+  virtual absl::Status health() const = 0;
+
+  // An uninitialised buffer. RESOURCE_EXHAUSTED: MEMORY_EXHAUSTED on the CPU,
+  // DEVICE_MEMORY_EXHAUSTED elsewhere.
   virtual absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
       std::size_t size_bytes) = 0;
 
@@ -92,6 +108,13 @@ class DeviceBackend {
   virtual absl::Status Cast(const BufferView& source, DType to,
                             Overflow overflow, Buffer& destination,
                             CastFailures* failures) = 0;
+
+  // Casts all elements of `source`, which lies on the device of `peer`, as Cast
+  // does. UNIMPLEMENTED if this device can not read that one's memory.
+  virtual absl::Status CastFromPeer(DeviceBackend& peer,
+                                    const BufferView& source, DType to,
+                                    Overflow overflow, Buffer& destination,
+                                    CastFailures* failures) = 0;
 
   // The buffer's memory if the host can read it where it is, else null.
   virtual const std::byte* HostAddress(const Buffer& buffer) const = 0;

@@ -69,7 +69,10 @@ std::string MetadataText(const ErrorDetails& details, const std::string& key) {
 }
 
 std::optional<absl::Duration> RetryDelay(const ErrorDetails& details) {
-  if (details.reason != reason::kMemoryExhausted) return std::nullopt;
+  if (details.reason != reason::kMemoryExhausted &&
+      details.reason != reason::kDeviceMemoryExhausted) {
+    return std::nullopt;
+  }
   const auto limit = MetadataNumber(details, "limitBytes");
   const auto requested = MetadataNumber(details, "requestedBytes");
   return limit.has_value() && requested.has_value() && *requested > *limit

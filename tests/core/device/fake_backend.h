@@ -58,6 +58,17 @@ class FakeBackend final : public DeviceBackend {
 
   Device device() const override { return device_; }
   std::string description() const override { return "fake"; }
+  std::size_t memory_bytes() const override { return memory_->memory_bytes(); }
+  bool may_wait() const override { return device_ != kCpuDevice; }
+  absl::Status health() const override {
+    MutexLock lock(mutex_);
+    return health_;
+  }
+  // Of whom health() tells from now on.
+  void TakeOutOfService(absl::Status why) {
+    MutexLock lock(mutex_);
+    health_ = std::move(why);
+  }
 
   absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
       std::size_t size_bytes) override {
@@ -94,6 +105,11 @@ class FakeBackend final : public DeviceBackend {
     return memory_->Cast(source, to, overflow, destination, failures);
   }
 
+  absl::Status CastFromPeer(DeviceBackend&, const BufferView&, DType, Overflow,
+                            Buffer&, CastFailures*) override {
+    return absl::UnimplementedError("no peers");
+  }
+
   const std::byte* HostAddress(const Buffer& buffer) const override {
     return device_ == kCpuDevice ? buffer.data() : nullptr;
   }
@@ -114,6 +130,8 @@ class FakeBackend final : public DeviceBackend {
       return writer_->Write(piece);
     }
 
+    absl::Status Flush() override { return backend_.faults_->NextCall(); }
+
     absl::Status Finish(CastFailures* failures) override {
       absl::Status fault = backend_.faults_->NextCall();
       return fault.ok() ? writer_->Finish(failures) : fault;
@@ -130,6 +148,8 @@ class FakeBackend final : public DeviceBackend {
   std::shared_ptr<FaultPlan> faults_;
   std::unique_ptr<DeviceBackend> memory_;
   std::atomic<std::size_t> received_bytes_{0};
+  mutable Mutex mutex_;
+  absl::Status health_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tensord

@@ -16,6 +16,9 @@ class BrokenBackend final : public DeviceBackend {
  public:
   Device device() const override { return kCpuDevice; }
   std::string description() const override { return "broken"; }
+  std::size_t memory_bytes() const override { return 1; }
+  bool may_wait() const override { return false; }
+  absl::Status health() const override { return absl::OkStatus(); }
   absl::StatusOr<std::shared_ptr<Buffer>> Allocate(std::size_t) override {
     return MakeError(absl::StatusCode::kResourceExhausted,
                      reason::kMemoryExhausted, "none");
@@ -33,6 +36,10 @@ class BrokenBackend final : public DeviceBackend {
   }
   absl::Status Cast(const BufferView&, DType, Overflow, Buffer&,
                     CastFailures*) override {
+    return absl::OkStatus();
+  }
+  absl::Status CastFromPeer(DeviceBackend&, const BufferView&, DType, Overflow,
+                            Buffer&, CastFailures*) override {
     return absl::OkStatus();
   }
   const std::byte* HostAddress(const Buffer&) const override { return nullptr; }
