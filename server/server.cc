@@ -269,7 +269,7 @@ class RunningServer final : public Server {
 
   // In the order of who needs whom: destroyed from the last to the first.
   WorkerPool workers_;
-  DeviceRegistry devices_{/*cuda_built=*/false};
+  DeviceRegistry devices_;
   TensorStore store_;
   Quota quota_;
   RequestLog requests_;

@@ -1,6 +1,7 @@
 #include "core/device/device_registry.h"
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +9,14 @@
 #include "core/error.h"
 
 namespace tensord {
+namespace {
+
+absl::Status NotPresent(std::string_view message) {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   reason::kDeviceNotPresent, message);
+}
+
+}  // namespace
 
 void DeviceRegistry::Add(std::unique_ptr<DeviceBackend> backend) {
   backends_.push_back(std::move(backend));
@@ -21,17 +30,20 @@ absl::StatusOr<DeviceBackend*> DeviceRegistry::Find(Device device) const {
       absl::StrJoin(backends_, ", ", [](std::string* out, const auto& backend) {
         absl::StrAppend(out, DeviceString(backend->device()));
       });
-  if (device.type == DeviceType::kCuda && !cuda_built_) {
-    return MakeError(absl::StatusCode::kUnimplemented, reason::kCudaNotBuilt,
-                     absl::StrCat(DeviceString(device),
-                                  ": this server was built without CUDA; its "
-                                  "devices are: ",
-                                  present));
+  if (!cuda_.built) {
+    return MakeError(
+        absl::StatusCode::kUnimplemented, reason::kCudaNotBuilt,
+        absl::StrCat(
+            "tensord not compiled with CUDA enabled; its devices are: ",
+            present));
   }
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   reason::kDeviceNotPresent,
-                   absl::StrCat("there is no device ", DeviceString(device),
-                                "; there are: ", present));
+  if (!cuda_.unavailable.empty()) {
+    return NotPresent(
+        absl::StrCat(cuda_.unavailable, "; the devices are: ", present));
+  }
+  return NotPresent(
+      absl::StrCat("CUDA error: invalid device ordinal; there is no device ",
+                   DeviceString(device), "; there are: ", present));
 }
 
 }  // namespace tensord

@@ -3,6 +3,8 @@
 #define TENSORD_CORE_DEVICE_DEVICE_REGISTRY_H_
 
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -10,27 +12,34 @@
 
 namespace tensord {
 
+// What this process can do with CUDA devices.
+struct CudaSupport {
+  // Whether this binary could use them at all.
+  bool built = false;
+  // Why there are none all the same, in PyTorch's words; else empty.
+  std::string unavailable = {};
+};
+
 // Finds backends. Filled once, then only read: thread-safe after that.
 class DeviceRegistry {
  public:
-  // `cuda_built` says whether this binary could use CUDA devices at all.
-  explicit DeviceRegistry(bool cuda_built) : cuda_built_(cuda_built) {}
+  explicit DeviceRegistry(CudaSupport cuda = {}) : cuda_(std::move(cuda)) {}
 
   // REQUIRES: no backend for that device yet.
   void Add(std::unique_ptr<DeviceBackend> backend);
 
   // The backend of `device`. UNIMPLEMENTED (CUDA_NOT_BUILT) or
-  // FAILED_PRECONDITION (DEVICE_NOT_PRESENT), with the list of devices that are
-  // there.
+  // FAILED_PRECONDITION (DEVICE_NOT_PRESENT), with what PyTorch says and the
+  // list of devices that are there.
   absl::StatusOr<DeviceBackend*> Find(Device device) const;
 
   const std::vector<std::unique_ptr<DeviceBackend>>& backends() const {
     return backends_;
   }
-  bool cuda_built() const { return cuda_built_; }
+  const CudaSupport& cuda() const { return cuda_; }
 
  private:
-  bool cuda_built_;
+  CudaSupport cuda_;
   std::vector<std::unique_ptr<DeviceBackend>> backends_;
 };
 

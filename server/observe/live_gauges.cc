@@ -113,7 +113,7 @@ class LiveGauges final : public prometheus::Collectable {
     auto build = Family("tensord_build_info", "Always 1.");
     Add(build,
         {{"version", sources_.version},
-         {"cuda", sources_.devices->cuda_built() ? "true" : "false"}},
+         {"cuda", sources_.devices->cuda().built ? "true" : "false"}},
         1);
     auto resident = Family("process_resident_memory_bytes",
                            "Memory that the process has in RAM.");

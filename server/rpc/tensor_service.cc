@@ -289,7 +289,7 @@ class Service final : public ServiceBase {
 
   absl::Status Describe(v1::ServerInfo& info) const {
     info.set_version(context_.version);
-    info.set_cuda_built(context_.devices->cuda_built());
+    info.set_cuda_built(context_.devices->cuda().built);
     for (const DType dtype : AllDTypes()) info.add_dtypes(ToProto(dtype));
     v1::ServerLimits& limits = *info.mutable_limits();
     limits.set_max_tensor_bytes(context_.limits.max_tensor_bytes);

@@ -121,7 +121,7 @@ class TransformTest : public testing::Test {
   }
 
   std::shared_ptr<FaultPlan> faults_ = std::make_shared<FaultPlan>();
-  DeviceRegistry devices_{true};
+  DeviceRegistry devices_{{.built = true}};
   Quota quota_{std::int64_t{1} << 27};
   const Allocator allocate_ = [this](Device device, std::int64_t size_bytes) {
     return AllocateCharged(device, size_bytes);

@@ -1,5 +1,7 @@
 """Names, listing, devices, conversion without storing."""
 
+import re
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -116,6 +118,11 @@ def test_without_cuda_the_refusal_is_a_runtime_error(c):
         with pytest.raises(RuntimeError) as caught:
             use()
         assert caught.value.reason in ("CUDA_NOT_BUILT", "DEVICE_NOT_PRESENT")
+        assert re.match(
+            "tensord not compiled with CUDA enabled; its devices are: cpu$|"
+            "Found no NVIDIA driver on your system|No CUDA GPUs are available",
+            str(caught.value),
+        )
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

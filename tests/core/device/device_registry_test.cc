@@ -20,7 +20,7 @@ void AddFake(DeviceRegistry& devices, Device device) {
 }
 
 TEST(DeviceRegistryTest, FindsWhatWasAdded) {
-  DeviceRegistry devices(true);
+  DeviceRegistry devices({.built = true});
   AddFake(devices, kCpuDevice);
   AddFake(devices, kCuda1);
   EXPECT_EQ((*devices.Find(kCpuDevice))->device(), kCpuDevice);
@@ -29,26 +29,38 @@ TEST(DeviceRegistryTest, FindsWhatWasAdded) {
 }
 
 TEST(DeviceRegistryTest, NamesTheDevicesThatAreThere) {
-  DeviceRegistry devices(true);
+  DeviceRegistry devices({.built = true});
   AddFake(devices, kCpuDevice);
   AddFake(devices, kCuda1);
   const absl::Status status = devices.Find(kCuda0).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(GetErrorReason(status), reason::kDeviceNotPresent);
   EXPECT_EQ(std::string(status.message()),
-            "there is no device cuda:0; there are: cpu, cuda:1");
+            "CUDA error: invalid device ordinal; there is no device cuda:0; "
+            "there are: cpu, cuda:1");
   EXPECT_TRUE(GetErrorDetails(status).violations.empty());
 }
 
-TEST(DeviceRegistryTest, SaysWhenTheBuildHasNoCuda) {
-  DeviceRegistry devices(false);
+TEST(DeviceRegistryTest, SaysWhyThereAreNoCudaDevices) {
+  DeviceRegistry devices(
+      {.built = true, .unavailable = "No CUDA GPUs are available"});
   AddFake(devices, kCpuDevice);
-  EXPECT_FALSE(devices.cuda_built());
+  const absl::Status status = devices.Find(kCuda0).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(GetErrorReason(status), reason::kDeviceNotPresent);
+  EXPECT_EQ(std::string(status.message()),
+            "No CUDA GPUs are available; the devices are: cpu");
+}
+
+TEST(DeviceRegistryTest, SaysWhenTheBuildHasNoCuda) {
+  DeviceRegistry devices;
+  AddFake(devices, kCpuDevice);
+  EXPECT_FALSE(devices.cuda().built);
   const absl::Status status = devices.Find(kCuda0).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(GetErrorReason(status), reason::kCudaNotBuilt);
   EXPECT_EQ(std::string(status.message()),
-            "cuda:0: this server was built without CUDA; its devices are: cpu");
+            "tensord not compiled with CUDA enabled; its devices are: cpu");
 }
 
 }  // namespace

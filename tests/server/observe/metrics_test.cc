@@ -78,7 +78,7 @@ class MetricsTest : public ::testing::Test {
             std::nullopt);
   }
 
-  DeviceRegistry devices_{false};
+  DeviceRegistry devices_;
   TensorStore store_;
   Quota quota_{kLimit};
   InflightCalls inflight_;

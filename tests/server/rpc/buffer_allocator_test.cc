@@ -90,7 +90,7 @@ TEST(BufferAllocatorTest, RefusesWhatIsTooMuch) {
 }
 
 TEST(BufferAllocatorTest, GivesBackWhatADeviceCouldNotUse) {
-  DeviceRegistry devices(false);
+  DeviceRegistry devices;
   devices.Add(std::make_unique<BrokenBackend>());
   Quota quota(1000);
   BufferAllocator allocator(devices, quota, 1000);

@@ -53,7 +53,7 @@ struct TestContext {
   static constexpr std::int64_t kQuotaBytes = 32 << 20;
   static constexpr std::int64_t kMaxTensorBytes = 16 << 20;
 
-  TestContext() : devices(false), quota(kQuotaBytes) {
+  TestContext() : quota(kQuotaBytes) {
     devices.Add(NewCpuBackend({}));
     context = {.devices = &devices,
                .store = &store,
