@@ -4,6 +4,7 @@
 #ifndef TENSORD_CORE_MUTEX_H_
 #define TENSORD_CORE_MUTEX_H_
 
+#include <condition_variable>
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
@@ -16,7 +17,25 @@ class ABSL_LOCKABLE Mutex {
   void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
 
  private:
+  friend class Condition;
   std::mutex mutex_;
+};
+
+// Lets threads that hold a mutex wait for each other. Thread-safe.
+class Condition {
+ public:
+  // Gives the mutex back while it waits for a notification; may return without
+  // one.
+  void Wait(Mutex& mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    std::unique_lock lock(mutex.mutex_, std::adopt_lock);
+    condition_.wait(lock);
+    lock.release();
+  }
+  void NotifyOne() { condition_.notify_one(); }
+  void NotifyAll() { condition_.notify_all(); }
+
+ private:
+  std::condition_variable condition_;
 };
 
 // Holds a mutex for as long as it lives.
