@@ -79,9 +79,11 @@ class Service final : public ServiceBase {
  public:
   explicit Service(const ServiceContext& context)
       : context_(context),
-        allocator_(*context_.devices, *context_.quota,
+        allocator_(*context_.devices, *context_.quotas,
                    context_.limits.max_tensor_bytes,
-                   [this] { return context_.uploads->DropOldest(); }),
+                   [this](Device device) {
+                     return context_.uploads->DropOldest(device);
+                   }),
         calls_(context_, allocator_),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)) {}
@@ -173,8 +175,9 @@ class Service final : public ServiceBase {
         v1::Device& device = *response->add_devices();
         device.set_name(DeviceString(backend->device()));
         device.set_description(backend->description());
-        device.set_memory_limit_bytes(context_.quota->limit_bytes());
-        device.set_memory_used_bytes(allocator_.used_bytes(backend->device()));
+        const Quota& quota = context_.quotas->Of(backend->device());
+        device.set_memory_limit_bytes(quota.limit_bytes());
+        device.set_memory_used_bytes(quota.used_bytes());
       }
       return absl::OkStatus();
     });
@@ -295,7 +298,8 @@ class Service final : public ServiceBase {
     limits.set_max_tensor_bytes(context_.limits.max_tensor_bytes);
     limits.set_max_message_bytes(context_.limits.max_message_bytes);
     limits.set_max_chunk_bytes(context_.limits.max_chunk_bytes);
-    limits.set_memory_limit_bytes(context_.quota->limit_bytes());
+    limits.set_memory_limit_bytes(
+        context_.quotas->Of(kCpuDevice).limit_bytes());
     limits.set_max_dimensions(static_cast<int>(kMaxDimensions));
     limits.set_max_upload_parts(static_cast<int>(Upload::kMaxParts));
     *info.mutable_start_time() = WriteTimestamp(context_.start_time);

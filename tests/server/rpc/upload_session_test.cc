@@ -52,7 +52,7 @@ class UploadSessionTest : public testing::Test {
   // The session is over: nothing stays.
   void ExpectNothingLeft() {
     session_.reset();
-    EXPECT_EQ(test_.quota.used_bytes(), 0);
+    EXPECT_EQ(test_.used_bytes(), 0);
     EXPECT_EQ(test_.store.size(), 0U);
     EXPECT_TRUE(test_.store.ClaimId("a").ok());
   }
@@ -75,7 +75,7 @@ class UploadSessionTest : public testing::Test {
   }
 
   TestContext test_;
-  BufferAllocator allocator_{test_.devices, test_.quota,
+  BufferAllocator allocator_{test_.devices, test_.quotas,
                              TestContext::kMaxTensorBytes};
   std::optional<UploadSession> session_{std::in_place, test_.context,
                                         allocator_};
@@ -156,7 +156,7 @@ TEST_F(UploadSessionTest, TakesEmptyArrays) {
 
 TEST_F(UploadSessionTest, ChargesTheDeclarationAndClaimsTheId) {
   ASSERT_TRUE(Declare(Raw(v1::DTYPE_FLOAT32, {1000}, 4000)).ok());
-  EXPECT_EQ(test_.quota.used_bytes(), 4000);
+  EXPECT_EQ(test_.used_bytes(), 4000);
   EXPECT_EQ(GetErrorReason(test_.store.ClaimId("a").status()),
             reason::kUploadConflict);
   ExpectNothingLeft();
