@@ -130,6 +130,10 @@ absl::Status Upload::Write(Part& part, std::string_view piece) {
                         : part.receiver_->Write(piece);
 }
 
+absl::Status Upload::Flush(Part& part) {
+  return part.is_whole_ ? receiver_->Flush() : part.receiver_->Flush();
+}
+
 void Upload::Release(Part& part, std::int64_t next_byte) {
   MutexLock lock(mutex_);
   part.next_byte_ = next_byte;

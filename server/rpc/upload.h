@@ -106,6 +106,8 @@ class Upload {
   // The next bytes of a part that the caller has. Errors of
   // ArrayReceiver::Write; what refused the upload elsewhere.
   absl::Status Write(Part& part, std::string_view piece);
+  // To be called before more is waited for. Errors of the device.
+  absl::Status Flush(Part& part);
 
   // The stream ended early: another may go on at `next_byte`.
   void Release(Part& part, std::int64_t next_byte);

@@ -122,6 +122,7 @@ absl::Status UploadSession::TakeChunk(const ChunkView& chunk) {
         return AtRequestField(upload_->Write(*part_, piece),
                               "declaration.options", "chunk.data");
       });
+  if (status.ok()) status = upload_->Flush(*part_);
   if (!status.ok()) return status;
   context_.events->ArrayBytesReceived(
       static_cast<std::int64_t>(chunk.data_bytes));

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -70,9 +71,13 @@ class FakeBackend final : public DeviceBackend {
     health_ = std::move(why);
   }
 
+  // Called at the start of every call that a device may let wait, those of
+  // writers included, on the caller's thread. To be set before any is made.
+  void SetHook(std::function<void()> hook) { hook_ = std::move(hook); }
+
   absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
       std::size_t size_bytes) override {
-    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    if (absl::Status fault = NextCall(); !fault.ok()) return fault;
     auto memory = memory_->Allocate(size_bytes);
     if (!memory.ok()) return memory.status();
     std::byte* const data = (*memory)->data();
@@ -94,14 +99,14 @@ class FakeBackend final : public DeviceBackend {
                           std::int64_t count, DType to, ByteOrder to_order,
                           Overflow overflow, std::byte* dst,
                           CastFailures* failures) override {
-    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    if (absl::Status fault = NextCall(); !fault.ok()) return fault;
     return memory_->ReadToHost(source, begin, count, to, to_order, overflow,
                                dst, failures);
   }
 
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
                     Buffer& destination, CastFailures* failures) override {
-    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    if (absl::Status fault = NextCall(); !fault.ok()) return fault;
     return memory_->Cast(source, to, overflow, destination, failures);
   }
 
@@ -116,38 +121,59 @@ class FakeBackend final : public DeviceBackend {
 
   // Bytes that all its writers have been handed.
   std::size_t received_bytes() const { return received_bytes_; }
+  // Writers that were written to since they were flushed.
+  int unflushed_writers() const { return unflushed_writers_; }
 
  private:
   class Writer final : public BufferWriter {
    public:
     Writer(std::unique_ptr<BufferWriter> writer, FakeBackend& backend)
         : writer_(std::move(writer)), backend_(backend) {}
+    ~Writer() override { SetUnflushed(false); }
 
     absl::Status Write(absl::Span<const std::byte> piece) override {
-      absl::Status fault = backend_.faults_->NextCall();
+      absl::Status fault = backend_.NextCall();
       if (!fault.ok()) return fault;
+      SetUnflushed(true);
       backend_.received_bytes_ += piece.size();
       return writer_->Write(piece);
     }
 
-    absl::Status Flush() override { return backend_.faults_->NextCall(); }
+    absl::Status Flush() override {
+      SetUnflushed(false);
+      return backend_.NextCall();
+    }
 
     absl::Status Finish(CastFailures* failures) override {
-      absl::Status fault = backend_.faults_->NextCall();
+      SetUnflushed(false);
+      absl::Status fault = backend_.NextCall();
       return fault.ok() ? writer_->Finish(failures) : fault;
     }
 
     ConversionReport report() const override { return writer_->report(); }
 
    private:
+    void SetUnflushed(bool unflushed) {
+      backend_.unflushed_writers_ += (unflushed ? 1 : 0) - (unflushed_ ? 1 : 0);
+      unflushed_ = unflushed;
+    }
+
     std::unique_ptr<BufferWriter> writer_;
     FakeBackend& backend_;
+    bool unflushed_ = false;
   };
+
+  absl::Status NextCall() {
+    if (hook_) hook_();
+    return faults_->NextCall();
+  }
 
   Device device_;
   std::shared_ptr<FaultPlan> faults_;
   std::unique_ptr<DeviceBackend> memory_;
+  std::function<void()> hook_;
   std::atomic<std::size_t> received_bytes_{0};
+  std::atomic<int> unflushed_writers_{0};
   mutable Mutex mutex_;
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
 };

@@ -286,5 +286,33 @@ TEST_F(UploadSessionTest, LeavesNothingWhereverItStops) {
   }
 }
 
+TEST(UploadToDeviceTest, KeepsNothingWhileTheNextMessageIsAwaited) {
+  TestContext test({.built = true});
+  const FakeBackend& cuda = test.AddFakeCuda();
+  BufferAllocator allocator(test.devices, test.quotas, 1 << 20);
+  for (const bool in_parts : {false, true}) {
+    UploadSession session(test.context, allocator);
+    v1::UploadDeclaration declaration;
+    *declaration.mutable_array()->mutable_raw() =
+        MakeSpec(v1::DTYPE_UINT8, {8});
+    declaration.mutable_array()->set_total_bytes(8);
+    declaration.mutable_options()->set_device("cuda:0");
+    if (in_parts) {
+      declaration.set_request_id("00000000-0000-4000-8000-000000000001");
+      declaration.mutable_part()->set_end(6);
+    }
+    Envelope envelope;
+    envelope.payload = Payload::kDeclaration;
+    ASSERT_TRUE(session.Take(envelope, declaration).ok());
+    envelope.payload = Payload::kChunk;
+    envelope.chunk.data = {"ab", "cd"};
+    envelope.chunk.data_bytes = 4;
+    const std::size_t before = cuda.received_bytes();
+    ASSERT_TRUE(session.Take(envelope, {}).ok());
+    EXPECT_EQ(cuda.received_bytes() - before, 4U);
+    EXPECT_EQ(cuda.unflushed_writers(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace tensord
