@@ -138,12 +138,16 @@ absl::Status WriteInPlace(absl::Span<const std::byte> elements,
   return writer.Finish(failures);
 }
 
-// Hands elements, read as `as`, to the writer.
+// Hands elements, read as `as`, to the writer. That keeps nothing from others
+// while a device is waited for.
 absl::Status WriteChunks(const Copy& copy, DType as, DeviceBackend& host,
                          CastFailures* failures, BufferWriter& writer) {
   absl::Status status = ReadChunks(
-      copy, as, host, failures,
-      [&](absl::Span<const std::byte> piece) { return writer.Write(piece); });
+      copy, as, host, failures, [&](absl::Span<const std::byte> piece) {
+        absl::Status written = writer.Write(piece);
+        return written.ok() && copy.from_backend.may_wait() ? writer.Flush()
+                                                            : written;
+      });
   return status.ok() ? writer.Finish(failures) : status;
 }
 

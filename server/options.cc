@@ -38,10 +38,15 @@ ABSL_FLAG(tensord::AddressListFlag, listen, {{"127.0.0.1:50051"}},
 ABSL_FLAG(tensord::MetricsAddressFlag, metrics_listen, {},
           "Where to serve /metrics over HTTP: host:port, or none.");
 ABSL_FLAG(tensord::MemorySizeFlag, memory_limit, {tensord::kDefaultMemoryLimit},
-          "Most bytes that tensors and uploads may take together: a number, "
-          "with K M G T (powers of 1000) or KiB MiB GiB TiB behind it, or a "
+          "Most bytes that tensors and uploads may take together in the "
+          "CPU's memory: a number, with K M G T (powers of 1000) or KiB MiB "
+          "GiB TiB behind it, or a "
           "percentage of the memory of the machine or of its control group, "
           "whichever is less.");
+ABSL_FLAG(tensord::MemorySizeFlag, cuda_memory_limit,
+          {tensord::kDefaultCudaMemoryLimit},
+          "The same on each CUDA device; percentages are of the device's "
+          "memory, which is the most in any case.");
 ABSL_FLAG(tensord::MemorySizeFlag, max_tensor_bytes, {},
           "Largest array, written as in --memory_limit.");
 ABSL_FLAG(int, upload_resume_seconds, 10,
@@ -83,6 +88,7 @@ constexpr std::array kFlags = {
              "127.0.0.1:9464; 127.0.0.1:0 where no address in --listen has a "
              "fixed port"},
     FlagSpec{"memory_limit", "SIZE", nullptr},
+    FlagSpec{"cuda_memory_limit", "SIZE", nullptr},
     FlagSpec{"max_tensor_bytes", "SIZE", "as --memory_limit"},
     FlagSpec{"upload_resume_seconds", "SECONDS", nullptr},
     FlagSpec{"tls_cert", "FILE", "no TLS"},
@@ -265,6 +271,8 @@ void SetSizes(ServerOptions& server) {
   server.memory_limit_bytes = ToBytes(
       absl::GetFlag(FLAGS_memory_limit).size.value_or(kDefaultMemoryLimit),
       total);
+  server.cuda_memory_limit = absl::GetFlag(FLAGS_cuda_memory_limit)
+                                 .size.value_or(kDefaultCudaMemoryLimit);
   const std::optional<MemorySize> largest =
       absl::GetFlag(FLAGS_max_tensor_bytes).size;
   server.max_tensor_bytes = largest.has_value() ? ToBytes(*largest, total)

@@ -18,7 +18,7 @@
 #include "absl/time/clock.h"
 #include "core/device/cpu_backend.h"
 #include "core/device/device_registry.h"
-#include "core/store/quota.h"
+#include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
 #include "grpc/grpc.h"
 #include "grpcpp/security/server_credentials.h"
@@ -26,6 +26,7 @@
 #include "grpcpp/server_builder.h"
 #include "server/grpc_settings.h"
 #include "server/listen_address.h"
+#include "server/memory_size.h"
 #include "server/observe/access_log.h"
 #include "server/observe/health.h"
 #include "server/observe/metrics.h"
@@ -62,6 +63,12 @@ absl::Status CheckOptions(const ServerOptions& options) {
         absl::StrCat("largest array of ", options.max_tensor_bytes,
                      " bytes: not between 1 and the memory limit of ",
                      options.memory_limit_bytes, " bytes"));
+  }
+  const MemorySize cuda = options.cuda_memory_limit;
+  if (cuda.value <= 0 || (cuda.is_percent && cuda.value > 100)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("memory limit ", MemorySizeString(cuda),
+                     " of CUDA devices: not above 0, or more than there is"));
   }
   if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
     return absl::InvalidArgumentError("TLS needs both a certificate and a key");
@@ -110,28 +117,24 @@ class UnixSocketFile {
 
 class RunningServer final : public Server {
  public:
-  explicit RunningServer(const ServerOptions& options)
+  RunningServer(const ServerOptions& options, ExtraDevices extra)
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
-        quota_(options.memory_limit_bytes),
+        devices_(std::move(extra.cuda)),
         uploads_(options.upload_resume_window),
         metrics_({.devices = &devices_,
                   .store = &store_,
-                  .quota = &quota_,
+                  .quotas = &quotas_,
                   .calls = &inflight_,
                   .suspended_uploads = [this] { return uploads_.suspended(); },
                   .version = Version()}) {
-    devices_.Add(NewCpuBackend({.max_pooled_bytes = static_cast<std::size_t>(
-                                    options.memory_limit_bytes / kPooledPart)},
-                               [this](std::size_t count, const auto& body) {
-                                 workers_.Run(count, body);
-                               }));
+    AddDevices(options, std::move(extra.backends));
     if (options.access_log.has_value()) {
       access_log_.emplace(*options.access_log);
     }
     limits_.max_tensor_bytes = options.max_tensor_bytes;
     service_ = NewTensorService({.devices = &devices_,
                                  .store = &store_,
-                                 .quota = &quota_,
+                                 .quotas = &quotas_,
                                  .requests = &requests_,
                                  .uploads = &uploads_,
                                  .limits = limits_,
@@ -157,9 +160,15 @@ class RunningServer final : public Server {
       store_.Sweep();
       uploads_.Sweep();
       for (const auto& backend : devices_.backends()) {
-        backend->Trim(kIdleMemory);
+        if (!backend->may_wait()) backend->Trim(kIdleMemory);
       }
     });
+    // Each by itself, lest one that waits holds up the rest.
+    for (const auto& backend : devices_.backends()) {
+      if (!backend->may_wait()) continue;
+      trimmers_.push_back(std::make_unique<Repeater>(
+          kSweepInterval, [&device = *backend] { device.Trim(kIdleMemory); }));
+    }
     return absl::OkStatus();
   }
 
@@ -174,11 +183,30 @@ class RunningServer final : public Server {
     std::call_once(shutdown_, [&] {
       if (server_ != nullptr) Drain(grace);
       sweeper_.reset();
+      trimmers_.clear();
       endpoint_.reset();
     });
   }
 
  private:
+  void AddDevices(const ServerOptions& options,
+                  std::vector<std::unique_ptr<DeviceBackend>> extra) {
+    const auto pooled_bytes =
+        static_cast<std::size_t>(options.memory_limit_bytes / kPooledPart);
+    auto cpu = NewCpuBackend({.max_pooled_bytes = pooled_bytes},
+                             [this](std::size_t count, const auto& body) {
+                               workers_.Run(count, body);
+                             });
+    quotas_.Add(*cpu, options.memory_limit_bytes);
+    devices_.Add(std::move(cpu));
+    for (auto& backend : extra) {
+      const auto total = static_cast<std::int64_t>(backend->memory_bytes());
+      quotas_.Add(*backend,
+                  std::min(ToBytes(options.cuda_memory_limit, total), total));
+      devices_.Add(std::move(backend));
+    }
+  }
+
   absl::Status Listen(const ServerOptions& options) {
     auto parsed = ParseAddresses(options.listen);
     if (!parsed.ok()) return parsed.status();
@@ -271,7 +299,7 @@ class RunningServer final : public Server {
   WorkerPool workers_;
   DeviceRegistry devices_;
   TensorStore store_;
-  Quota quota_;
+  DeviceQuotas quotas_;
   RequestLog requests_;
   Uploads uploads_;
   InflightCalls inflight_;
@@ -283,6 +311,8 @@ class RunningServer final : public Server {
   std::optional<Health> health_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::optional<Repeater> sweeper_;
+  // One for each device that may wait.
+  std::vector<std::unique_ptr<Repeater>> trimmers_;
   std::vector<UnixSocketFile> socket_files_;
   std::vector<std::string> addresses_;
   std::string metrics_address_;
@@ -292,10 +322,10 @@ class RunningServer final : public Server {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
-    const ServerOptions& options) {
+    const ServerOptions& options, ExtraDevices extra) {
   absl::Status status = CheckOptions(options);
   if (!status.ok()) return status;
-  auto server = std::make_unique<RunningServer>(options);
+  auto server = std::make_unique<RunningServer>(options, std::move(extra));
   status = server->Start(options);
   if (!status.ok()) return status;
   return server;

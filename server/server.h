@@ -10,17 +10,26 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/device/device_backend.h"
+#include "core/device/device_registry.h"
+#include "server/memory_size.h"
 #include "server/observe/log_line.h"
 
 namespace tensord {
+
+// What CUDA leaves to others: contexts, libraries, staging.
+inline constexpr MemorySize kDefaultCudaMemoryLimit{.value = 90,
+                                                    .is_percent = true};
 
 struct ServerOptions {
   // "host:port" (port 0 picks a free one) or "unix:PATH". At least one.
   std::vector<std::string> listen = {"127.0.0.1:50051"};
   // "host:port" of the HTTP endpoint /metrics; empty for none.
   std::string metrics_listen;
-  // Most bytes that tensors and uploads may take together.
+  // Most bytes that tensors and uploads may take together in the CPU's memory.
   std::int64_t memory_limit_bytes = std::int64_t{1} << 30;
+  // The same on each CUDA device, whose memory percentages are of.
+  MemorySize cuda_memory_limit = kDefaultCudaMemoryLimit;
   // Largest array.
   std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
   // How long the uploads of lost connections are kept; 0: not at all.
@@ -35,13 +44,20 @@ struct ServerOptions {
   std::optional<LogFormat> access_log;
 };
 
+// Devices beside the CPU.
+struct ExtraDevices {
+  CudaSupport cuda;
+  // In the order in which they are listed.
+  std::vector<std::unique_ptr<DeviceBackend>> backends;
+};
+
 // Serves from Start until Shutdown. Thread-safe.
 class Server {
  public:
   // INVALID_ARGUMENT for options that make no sense, UNAVAILABLE for addresses
   // that can not be bound.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
-      const ServerOptions& options);
+      const ServerOptions& options, ExtraDevices extra = {});
   virtual ~Server() = default;
 
   // What is being listened on, with the ports that were picked; in the order of

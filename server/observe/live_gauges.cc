@@ -102,7 +102,6 @@ class LiveGauges final : public prometheus::Collectable {
     const DeviceUsages usages = LookAt(*sources_.store, *sources_.devices);
     auto limit = Family("tensord_memory_limit_bytes",
                         "Most bytes that tensors and uploads may take.");
-    Add(limit, {}, sources_.quota->limit_bytes());
     auto inflight =
         Family("tensord_inflight_rpcs", "Calls that are being worked on.");
     Add(inflight, {}, sources_.calls->total());
@@ -126,6 +125,8 @@ class LiveGauges final : public prometheus::Collectable {
     for (const auto& backend : sources_.devices->backends()) {
       const auto stats = backend->pool_stats();
       const std::string device = DeviceString(backend->device());
+      Add(limit, {{"device", device}},
+          sources_.quotas->Of(backend->device()).limit_bytes());
       Add(reserved, {{"device", device}},
           static_cast<std::int64_t>(stats.reserved_bytes));
       Add(used, {{"device", device}},
@@ -144,19 +145,17 @@ class LiveGauges final : public prometheus::Collectable {
     return family;
   }
 
-  // The quota is one for all devices: what is not stored is put down to the
-  // CPU, which every array passes.
   prometheus::MetricFamily Memory(const DeviceUsages& usages) const {
     auto family = Family("tensord_memory_bytes",
                          "Bytes that count against the memory limit.");
-    std::int64_t reserved_bytes = sources_.quota->used_bytes();
     usages.ForEach([&](Device device, const Usage& usage) {
-      Add(family, {{"device", DeviceString(device)}, {"kind", "stored"}},
-          usage.stored_bytes);
-      reserved_bytes -= usage.stored_bytes;
+      const std::string name = DeviceString(device);
+      Add(family, {{"device", name}, {"kind", "stored"}}, usage.stored_bytes);
+      Add(family, {{"device", name}, {"kind", "reserved"}},
+          std::max<std::int64_t>(
+              sources_.quotas->Of(device).used_bytes() - usage.stored_bytes,
+              0));
     });
-    Add(family, {{"device", DeviceString(kCpuDevice)}, {"kind", "reserved"}},
-        std::max<std::int64_t>(reserved_bytes, 0));
     return family;
   }
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "core/device/device_registry.h"
-#include "core/store/quota.h"
+#include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
 #include "server/observe/call_observer.h"
 
@@ -22,7 +22,7 @@ namespace tensord {
 struct GaugeSources {
   const DeviceRegistry* devices;
   const TensorStore* store;
-  const Quota* quota;
+  const DeviceQuotas* quotas;
   const InflightCalls* calls;
   // Number of uploads that wait for their client to go on.
   std::function<std::size_t()> suspended_uploads;
@@ -31,7 +31,7 @@ struct GaugeSources {
 };
 
 // tensord_tensors{device}, tensord_memory_bytes{device,kind},
-// tensord_memory_limit_bytes, tensord_pool_reserved_bytes{device},
+// tensord_memory_limit_bytes{device}, tensord_pool_reserved_bytes{device},
 // tensord_pool_used_bytes{device}, process_resident_memory_bytes,
 // tensord_inflight_rpcs, tensord_suspended_uploads,
 // tensord_build_info{version,cuda}. Memory of kind "stored" belongs to tensors

@@ -52,6 +52,8 @@ absl::Status ArrayReceiver::Part::Write(std::string_view piece) {
   return status;
 }
 
+absl::Status ArrayReceiver::Part::Flush() { return writer_->Flush(); }
+
 absl::StatusOr<ArrayReceiver::Part> ArrayReceiver::NewPart(std::int64_t begin) {
   const auto backend = context_.devices->Find(options_.device);
   if (!backend.ok()) return backend.status();
@@ -87,6 +89,10 @@ absl::Status ArrayReceiver::Write(std::string_view piece) {
   // A header that ends with the piece: what will not fit is refused now.
   const bool known = source_.format() != nullptr;
   return known && buffer_ == nullptr ? Prepare() : absl::OkStatus();
+}
+
+absl::Status ArrayReceiver::Flush() {
+  return whole_.has_value() ? whole_->Flush() : absl::OkStatus();
 }
 
 absl::Status ArrayReceiver::Add(Part part) {

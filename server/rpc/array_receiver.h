@@ -33,6 +33,8 @@ class ArrayReceiver {
     // The next bytes. Errors of the device. REQUIRES: no more bytes than the
     // array has from where the part begins.
     absl::Status Write(std::string_view piece);
+    // To be called before more is waited for. Errors of the device.
+    absl::Status Flush();
 
    private:
     friend class ArrayReceiver;
@@ -56,6 +58,8 @@ class ArrayReceiver {
   // The next bytes. Errors of Start, of a header, of the device. REQUIRES: no
   // more bytes than were declared in all, none of which is in a part.
   absl::Status Write(std::string_view piece);
+  // To be called before more is waited for. Errors of the device.
+  absl::Status Flush();
 
   // What begins at a byte of the array, to be written beside other parts
   // instead of by Write. Errors of DeviceRegistry::Find. REQUIRES: the elements

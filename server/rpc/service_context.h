@@ -8,7 +8,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/device/device_registry.h"
-#include "core/store/quota.h"
+#include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
 #include "server/observe/service_events.h"
 
@@ -30,9 +30,9 @@ struct ServiceLimits {
 struct ServiceContext {
   DeviceRegistry* devices = nullptr;
   TensorStore* store = nullptr;
-  // Every buffer that the service allocates is charged here until the last
-  // view of it is gone.
-  Quota* quota = nullptr;
+  // Every buffer that the service allocates is charged to the quota of its
+  // device until the last view of it is gone. Complete, as are the devices.
+  DeviceQuotas* quotas = nullptr;
   RequestLog* requests = nullptr;
   // Without a suspended one once the service is gone.
   Uploads* uploads = nullptr;

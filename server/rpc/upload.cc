@@ -31,6 +31,12 @@ absl::Status PartInvalid(const ByteRange& part, std::string_view why,
       absl::StrCat("the part ", ToString(part), " ", std::string(why)), field);
 }
 
+absl::Status RequestIdReused() {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   reason::kRequestIdReused,
+                   "the request id belongs to another upload");
+}
+
 absl::StatusOr<Upload::Opened> Upload::Open(UploadPlan plan,
                                             const ServiceContext& context,
                                             BufferAllocator& allocator) {
@@ -38,11 +44,7 @@ absl::StatusOr<Upload::Opened> Upload::Open(UploadPlan plan,
   if (!refusal_.ok()) return refusal_;
   if (is_complete_) return InProgress();
   if (receiver_.has_value()) {
-    if (plan.digest != digest_) {
-      return MakeError(absl::StatusCode::kFailedPrecondition,
-                       reason::kRequestIdReused,
-                       "the request id belongs to another upload");
-    }
+    if (plan.digest != digest_) return RequestIdReused();
     return OpenPart(plan.part);
   }
   auto answer = Start(plan, context, allocator);
@@ -126,6 +128,10 @@ absl::Status Upload::Write(Part& part, std::string_view piece) {
   }
   return part.is_whole_ ? receiver_->Write(piece)
                         : part.receiver_->Write(piece);
+}
+
+absl::Status Upload::Flush(Part& part) {
+  return part.is_whole_ ? receiver_->Flush() : part.receiver_->Flush();
 }
 
 void Upload::Release(Part& part, std::int64_t next_byte) {

@@ -43,6 +43,9 @@ struct UploadPlan {
 absl::Status PartInvalid(const ByteRange& part, std::string_view why,
                          std::string_view field = "declaration.part");
 
+// FAILED_PRECONDITION (REQUEST_ID_REUSED): of another upload.
+absl::Status RequestIdReused();
+
 // An array that arrives over one stream, or in parts over several. Holds its
 // memory and its id from the first Open on; whoever drops one that is not
 // complete leaves nothing behind. Thread-safe, but for what one stream does
@@ -73,13 +76,14 @@ class Upload {
     bool is_complete_ = false;
   };
 
-  // `request_id` may be empty.
-  explicit Upload(std::string request_id)
-      : request_id_(std::move(request_id)) {}
+  // `request_id` may be empty. The tensor goes to `device`.
+  Upload(std::string request_id, Device device)
+      : request_id_(std::move(request_id)), device_(device) {}
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
 
   const std::string& request_id() const { return request_id_; }
+  Device device() const { return device_; }
 
   struct Opened {
     // What the stream has until Release or Complete; null if there is nothing
@@ -102,6 +106,8 @@ class Upload {
   // The next bytes of a part that the caller has. Errors of
   // ArrayReceiver::Write; what refused the upload elsewhere.
   absl::Status Write(Part& part, std::string_view piece);
+  // To be called before more is waited for. Errors of the device.
+  absl::Status Flush(Part& part);
 
   // The stream ended early: another may go on at `next_byte`.
   void Release(Part& part, std::int64_t next_byte);
@@ -150,6 +156,7 @@ class Upload {
   void RefuseLocked(absl::Status refusal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string request_id_;
+  const Device device_;
   // Set from the first Open on. The stream that brings the whole array uses it
   // without the mutex: there is no other.
   std::optional<ArrayReceiver> receiver_;

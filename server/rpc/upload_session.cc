@@ -92,8 +92,14 @@ absl::Status UploadSession::Declare(const v1::UploadDeclaration& declaration) {
 
 absl::Status UploadSession::Open(const std::string& request_id,
                                  UploadPlan plan) {
-  upload_ = request_id.empty() ? std::make_shared<Upload>(std::string())
-                               : context_.uploads->Join(request_id);
+  const Device device = plan.options.device;
+  if (request_id.empty()) {
+    upload_ = std::make_shared<Upload>(request_id, device);
+  } else {
+    auto joined = context_.uploads->Join(request_id, device);
+    if (!joined.ok()) return joined.status();
+    upload_ = *std::move(joined);
+  }
   auto opened = upload_->Open(std::move(plan), context_, allocator_);
   if (!opened.ok() || opened->part == nullptr) {
     LetGo(upload_->is_refused());
@@ -116,6 +122,7 @@ absl::Status UploadSession::TakeChunk(const ChunkView& chunk) {
         return AtRequestField(upload_->Write(*part_, piece),
                               "declaration.options", "chunk.data");
       });
+  if (status.ok()) status = upload_->Flush(*part_);
   if (!status.ok()) return status;
   context_.events->ArrayBytesReceived(
       static_cast<std::int64_t>(chunk.data_bytes));

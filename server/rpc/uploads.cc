@@ -22,22 +22,28 @@ auto FindSuspended(Suspended& suspended, const std::string& key) {
 
 }  // namespace
 
-std::shared_ptr<Upload> Uploads::Join(std::string_view request_id) {
+absl::StatusOr<std::shared_ptr<Upload>> Uploads::Join(
+    std::string_view request_id, Device device) {
   const std::string key = Key(request_id);
   std::list<Suspended> resumed;
   MutexLock lock(mutex_);
-  Active& active = active_[key];
-  if (active.upload == nullptr) {
-    const auto it = FindSuspended(suspended_, key);
-    if (it == suspended_.end()) {
-      active.upload = std::make_shared<Upload>(std::string(request_id));
-    } else {
-      active.upload = it->upload;
-      resumed.splice(resumed.end(), suspended_, it);
-    }
+  const auto active = active_.find(key);
+  if (active != active_.end()) {
+    if (active->second.upload->device() != device) return RequestIdReused();
+    ++active->second.streams;
+    return active->second.upload;
   }
-  ++active.streams;
-  return active.upload;
+  std::shared_ptr<Upload> upload;
+  const auto it = FindSuspended(suspended_, key);
+  if (it == suspended_.end()) {
+    upload = std::make_shared<Upload>(std::string(request_id), device);
+  } else {
+    if (it->upload->device() != device) return RequestIdReused();
+    upload = it->upload;
+    resumed.splice(resumed.end(), suspended_, it);
+  }
+  active_[key] = {.upload = upload, .streams = 1};
+  return upload;
 }
 
 void Uploads::Leave(const std::shared_ptr<Upload>& upload) {
@@ -94,10 +100,11 @@ std::size_t Uploads::DropIf(Matches matches) {
   return dropped.size();
 }
 
-bool Uploads::DropOldest() {
+bool Uploads::DropOldest(Device device) {
   bool is_first = true;
-  return DropIf([&](const Suspended&) {
-           return std::exchange(is_first, false);
+  return DropIf([&](const Suspended& entry) {
+           return entry.upload->device() == device &&
+                  std::exchange(is_first, false);
          }) > 0;
 }
 

@@ -12,8 +12,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/device/device.h"
 #include "core/mutex.h"
 #include "server/rpc/upload.h"
 
@@ -34,8 +36,10 @@ class Uploads {
       : window_(window), clock_(std::move(clock)) {}
 
   // A stream begins: the upload of that request, a new one if there is none.
+  // FAILED_PRECONDITION (REQUEST_ID_REUSED): that one goes to another device.
   // REQUIRES: `request_id` is not empty.
-  std::shared_ptr<Upload> Join(std::string_view request_id);
+  absl::StatusOr<std::shared_ptr<Upload>> Join(std::string_view request_id,
+                                               Device device);
 
   // A stream that joined ends. The last one suspends the upload, if that has
   // begun.
@@ -47,8 +51,9 @@ class Uploads {
   // Null if there is none.
   std::shared_ptr<Upload> Find(std::string_view request_id) const;
 
-  // Drops the upload that is suspended longest; false if there is none.
-  bool DropOldest();
+  // Drops the upload to `device` that is suspended longest; false if there is
+  // none.
+  bool DropOldest(Device device);
   // Drops the suspended one that holds the id of a tensor; false if none does.
   bool DropClaimOf(std::string_view tensor_id);
   // Drops suspended ones whose time is over.

@@ -317,6 +317,21 @@ TEST_F(TransformTest, ToSendsTheNarrowerElements) {
   }
 }
 
+TEST_F(TransformTest, NoWriterKeepsAnythingWhileAnotherDeviceIsWaitedFor) {
+  auto* const sender = static_cast<FakeBackend*>(*devices_.Find(kCuda0));
+  auto* const receiver = static_cast<FakeBackend*>(*devices_.Find(kCuda1));
+  // Read in three chunks.
+  const Tensor tensor =
+      Make(DenseLayout({std::int64_t{5} << 19}), DType::kFloat32, kCuda0);
+  int reads = 0;
+  sender->SetHook([&] {
+    ++reads;
+    EXPECT_EQ(receiver->unflushed_writers(), 0);
+  });
+  ASSERT_TRUE(To(tensor, {.dtype = {}, .device = kCuda1}, context_).ok());
+  EXPECT_EQ(reads, 3);
+}
+
 TEST_F(TransformTest, ToReportsTheFirstFailureInTheOrderOfTheSource) {
   // In memory the first that does not fit into a byte is 1000, at index 4.
   const std::vector<double> storage = {0, 1, 1000, 3, 4, 2000};

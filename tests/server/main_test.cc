@@ -172,7 +172,7 @@ TEST(MainTest, SaysWhereItServesUntilItIsToldToStop) {
   EXPECT_EQ(Health(Connect(first), ""), kServing);
   EXPECT_EQ(Health(Connect(second), ""), kServing);
   EXPECT_THAT(HttpGet(metrics, "/metrics").value_or(""),
-              HasSubstr("tensord_memory_limit_bytes 67108864"));
+              HasSubstr("tensord_memory_limit_bytes{device=\"cpu\"} 67108864"));
   daemon.Signal(SIGTERM);
   EXPECT_EQ(daemon.ExitCode(), 0);
   const std::vector<std::string> lines = daemon.LinesUntil("stopped");

@@ -50,6 +50,7 @@ TEST(ParseOptionsTest, DefaultsAreSafe) {
   EXPECT_EQ(options.server.memory_limit_bytes,
             ToBytes({.value = 75, .is_percent = true}, TotalMemoryBytes()));
   EXPECT_EQ(options.server.max_tensor_bytes, options.server.memory_limit_bytes);
+  EXPECT_EQ(MemorySizeString(options.server.cuda_memory_limit), "90%");
   EXPECT_EQ(options.server.tls_cert_file, "");
   EXPECT_EQ(options.server.access_log, LogFormat::kText);
   EXPECT_EQ(options.log_format, LogFormat::kText);
@@ -84,6 +85,12 @@ std::vector<FlagCase> FlagCases() {
        {"1000000", "2000000"},
        [](const ProgramOptions& o) {
          return std::to_string(o.server.memory_limit_bytes);
+       }},
+      {"cuda_memory_limit",
+       "TENSORD_CUDA_MEMORY_LIMIT",
+       {"50%", "2000000"},
+       [](const ProgramOptions& o) {
+         return MemorySizeString(o.server.cuda_memory_limit);
        }},
       {"max_tensor_bytes",
        "TENSORD_MAX_TENSOR_BYTES",
@@ -280,6 +287,7 @@ TEST(ParseOptionsTest, RefusesWithTheFlagAndTheValue) {
            {{"--listen=unix:/a,"}, {}, {"--listen"}},
            {{"--metrics_listen=unix:/a"}, {}, {"--metrics_listen", "unix:/a"}},
            {{"--memory_limit=lots"}, {}, {"--memory_limit", "lots"}},
+           {{"--cuda_memory_limit=101%"}, {}, {"--cuda_memory_limit", "101%"}},
            {{"--max_tensor_bytes=0"}, {}, {"--max_tensor_bytes", "0"}},
            {{"--log_format=xml"}, {}, {"--log_format", "json"}},
            {{"--insecure=maybe"}, {}, {"--insecure", "maybe"}},
@@ -319,6 +327,7 @@ TEST(HelpTextTest, NamesEveryFlagAndVariable) {
   }
   EXPECT_THAT(help, HasSubstr("Default: 127.0.0.1:50051."));
   EXPECT_THAT(help, HasSubstr("75%."));
+  EXPECT_THAT(help, HasSubstr("90%."));
 }
 
 }  // namespace

@@ -211,8 +211,9 @@ TEST_F(ServerTest, MetricsTellOfCalls) {
         "le=\"30\"} 1",
         "tensord_tensors{device=\"cpu\"} 1",
         "tensord_memory_bytes{device=\"cpu\",kind=\"stored\"} 4",
-        "tensord_memory_limit_bytes 67108864", "tensord_upload_bytes_total 4",
-        "tensord_download_bytes_total 0", "tensord_conversion_seconds_count{",
+        "tensord_memory_limit_bytes{device=\"cpu\"} 67108864",
+        "tensord_upload_bytes_total 4", "tensord_download_bytes_total 0",
+        "tensord_conversion_seconds_count{",
         "tensord_rejected_total{reason=\"NAME_INVALID\"} 1",
         "tensord_build_info{version=\""}) {
     EXPECT_NE(page->find(std::string("\n") + series), page->npos) << series;
@@ -281,6 +282,10 @@ TEST_F(ServerTest, RefusesOptionsThatMakeNoSense) {
            {"metrics on a socket",
             [](ServerOptions& o) { o.metrics_listen = "unix:/a"; }},
            {"no memory", [](ServerOptions& o) { o.memory_limit_bytes = 0; }},
+           {"no memory of CUDA devices",
+            [](ServerOptions& o) { o.cuda_memory_limit.value = 0; }},
+           {"more memory than CUDA devices have",
+            [](ServerOptions& o) { o.cuda_memory_limit.value = 101; }},
            {"no tensors", [](ServerOptions& o) { o.max_tensor_bytes = 0; }},
            {"tensors above the limit",
             [](ServerOptions& o) {

@@ -4,9 +4,12 @@
 #define TENSORD_TESTS_CORE_DEVICE_FAKE_BACKEND_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -47,6 +50,37 @@ class FaultPlan {
   bool fired_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
+// Holds up whoever passes while it is closed. Thread-safe.
+class Gate {
+ public:
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    is_open_ = false;
+  }
+  void Open() {
+    const std::lock_guard lock(mutex_);
+    is_open_ = true;
+    opened_.notify_all();
+  }
+  void Pass() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    opened_.wait(lock, [this] { return is_open_; });
+    --waiting_;
+  }
+  // Those that are held up.
+  int waiting() const {
+    const std::lock_guard lock(mutex_);
+    return waiting_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable opened_;
+  bool is_open_ = true;
+  int waiting_ = 0;
+};
+
 // What it allocates says that it lies on `device`. Unless that is the CPU, the
 // host can not read it in place.
 class FakeBackend final : public DeviceBackend {
@@ -70,9 +104,13 @@ class FakeBackend final : public DeviceBackend {
     health_ = std::move(why);
   }
 
+  // Called at the start of every call that a device may let wait, those of
+  // writers included, on the caller's thread. To be set before any is made.
+  void SetHook(std::function<void()> hook) { hook_ = std::move(hook); }
+
   absl::StatusOr<std::shared_ptr<Buffer>> Allocate(
       std::size_t size_bytes) override {
-    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    if (absl::Status fault = NextCall(); !fault.ok()) return fault;
     auto memory = memory_->Allocate(size_bytes);
     if (!memory.ok()) return memory.status();
     std::byte* const data = (*memory)->data();
@@ -81,7 +119,10 @@ class FakeBackend final : public DeviceBackend {
   }
 
   PoolStats pool_stats() const override { return memory_->pool_stats(); }
-  void Trim(absl::Duration idle) override { memory_->Trim(idle); }
+  void Trim(absl::Duration idle) override {
+    if (hook_) hook_();
+    memory_->Trim(idle);
+  }
 
   std::unique_ptr<BufferWriter> NewWriter(
       std::shared_ptr<Buffer> buffer, std::int64_t begin,
@@ -94,14 +135,14 @@ class FakeBackend final : public DeviceBackend {
                           std::int64_t count, DType to, ByteOrder to_order,
                           Overflow overflow, std::byte* dst,
                           CastFailures* failures) override {
-    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    if (absl::Status fault = NextCall(); !fault.ok()) return fault;
     return memory_->ReadToHost(source, begin, count, to, to_order, overflow,
                                dst, failures);
   }
 
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
                     Buffer& destination, CastFailures* failures) override {
-    if (absl::Status fault = faults_->NextCall(); !fault.ok()) return fault;
+    if (absl::Status fault = NextCall(); !fault.ok()) return fault;
     return memory_->Cast(source, to, overflow, destination, failures);
   }
 
@@ -116,38 +157,59 @@ class FakeBackend final : public DeviceBackend {
 
   // Bytes that all its writers have been handed.
   std::size_t received_bytes() const { return received_bytes_; }
+  // Writers that were written to since they were flushed.
+  int unflushed_writers() const { return unflushed_writers_; }
 
  private:
   class Writer final : public BufferWriter {
    public:
     Writer(std::unique_ptr<BufferWriter> writer, FakeBackend& backend)
         : writer_(std::move(writer)), backend_(backend) {}
+    ~Writer() override { SetUnflushed(false); }
 
     absl::Status Write(absl::Span<const std::byte> piece) override {
-      absl::Status fault = backend_.faults_->NextCall();
+      absl::Status fault = backend_.NextCall();
       if (!fault.ok()) return fault;
+      SetUnflushed(true);
       backend_.received_bytes_ += piece.size();
       return writer_->Write(piece);
     }
 
-    absl::Status Flush() override { return backend_.faults_->NextCall(); }
+    absl::Status Flush() override {
+      SetUnflushed(false);
+      return backend_.NextCall();
+    }
 
     absl::Status Finish(CastFailures* failures) override {
-      absl::Status fault = backend_.faults_->NextCall();
+      SetUnflushed(false);
+      absl::Status fault = backend_.NextCall();
       return fault.ok() ? writer_->Finish(failures) : fault;
     }
 
     ConversionReport report() const override { return writer_->report(); }
 
    private:
+    void SetUnflushed(bool unflushed) {
+      backend_.unflushed_writers_ += (unflushed ? 1 : 0) - (unflushed_ ? 1 : 0);
+      unflushed_ = unflushed;
+    }
+
     std::unique_ptr<BufferWriter> writer_;
     FakeBackend& backend_;
+    bool unflushed_ = false;
   };
+
+  absl::Status NextCall() {
+    if (hook_) hook_();
+    return faults_->NextCall();
+  }
 
   Device device_;
   std::shared_ptr<FaultPlan> faults_;
   std::unique_ptr<DeviceBackend> memory_;
+  std::function<void()> hook_;
   std::atomic<std::size_t> received_bytes_{0};
+  std::atomic<int> unflushed_writers_{0};
   mutable Mutex mutex_;
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
 };

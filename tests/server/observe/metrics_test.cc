@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/observe/code_name.h"
+#include "tests/core/device/fake_backend.h"
 
 namespace tensord {
 namespace {
@@ -24,15 +25,21 @@ using ::testing::Not;
 
 constexpr char kGetTensor[] = "/tensord.v1.TensorService/GetTensor";
 constexpr std::int64_t kLimit = 1 << 20;
+constexpr std::int64_t kCudaLimit = 1 << 10;
+constexpr Device kCuda0{DeviceType::kCuda, 0};
 
 class MetricsTest : public ::testing::Test {
  protected:
   MetricsTest() {
     devices_.Add(NewCpuBackend({.max_pooled_bytes = 0}));
+    devices_.Add(
+        std::make_unique<FakeBackend>(kCuda0, std::make_shared<FaultPlan>()));
+    quotas_.Add(*devices_.backends()[0], kLimit);
+    quotas_.Add(*devices_.backends()[1], kCudaLimit);
     metrics_ = std::make_unique<Metrics>(
         GaugeSources{.devices = &devices_,
                      .store = &store_,
-                     .quota = &quota_,
+                     .quotas = &quotas_,
                      .calls = &inflight_,
                      .suspended_uploads = [] { return 3; },
                      .version = "1.2.3"});
@@ -56,17 +63,18 @@ class MetricsTest : public ::testing::Test {
   }
 
   // As if a service did it: the memory counts against the quota.
-  std::shared_ptr<Buffer> NewBuffer(std::size_t size_bytes) {
+  std::shared_ptr<Buffer> NewBuffer(std::size_t size_bytes,
+                                    Device device = kCpuDevice) {
     struct Owner {
       std::shared_ptr<void> charge;
       std::shared_ptr<Buffer> buffer;
     };
     auto owner = std::make_shared<Owner>();
     owner->charge =
-        quota_.Reserve(static_cast<std::int64_t>(size_bytes)).value();
-    owner->buffer = devices_.backends()[0]->Allocate(size_bytes).value();
-    return std::make_shared<Buffer>(kCpuDevice, owner->buffer->data(),
-                                    size_bytes, owner);
+        quotas_.Reserve(device, static_cast<std::int64_t>(size_bytes)).value();
+    owner->buffer = (*devices_.Find(device))->Allocate(size_bytes).value();
+    return std::make_shared<Buffer>(device, owner->buffer->data(), size_bytes,
+                                    owner);
   }
 
   void Store(const std::string& id, std::shared_ptr<const Buffer> buffer) {
@@ -80,7 +88,7 @@ class MetricsTest : public ::testing::Test {
 
   DeviceRegistry devices_;
   TensorStore store_;
-  Quota quota_{kLimit};
+  DeviceQuotas quotas_;
   InflightCalls inflight_;
   std::unique_ptr<Metrics> metrics_;
 };
@@ -187,12 +195,12 @@ TEST_F(MetricsTest, CountsWhatTheServiceTells) {
 
 TEST_F(MetricsTest, LooksAtTheStore) {
   EXPECT_EQ(Value("tensord_tensors{device=\"cpu\"}"), 0);
-  EXPECT_EQ(Value("tensord_memory_limit_bytes"), kLimit);
+  EXPECT_EQ(Value("tensord_memory_limit_bytes{device=\"cpu\"}"), kLimit);
   const auto shared = NewBuffer(1000);
   Store("a", shared);
   Store("b", shared);
   Store("c", NewBuffer(500));
-  const auto upload = quota_.Reserve(300).value();
+  const auto upload = quotas_.Reserve(kCpuDevice, 300).value();
   EXPECT_EQ(Value("tensord_tensors{device=\"cpu\"}"), 3);
   EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"stored\"}"),
             1500);
@@ -205,6 +213,20 @@ TEST_F(MetricsTest, LooksAtTheStore) {
   // `shared` is still held here, as by a call that reads it.
   EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"reserved\"}"),
             1300);
+}
+
+TEST_F(MetricsTest, CountsTheMemoryOfEachDevice) {
+  Store("a", NewBuffer(100, kCuda0));
+  Store("b", NewBuffer(1000));
+  const auto upload = quotas_.Reserve(kCuda0, 30).value();
+  EXPECT_EQ(Value("tensord_memory_limit_bytes{device=\"cuda:0\"}"), kCudaLimit);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cuda:0\",kind=\"stored\"}"),
+            100);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cuda:0\",kind=\"reserved\"}"),
+            30);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"stored\"}"),
+            1000);
+  EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"reserved\"}"), 0);
 }
 
 TEST_F(MetricsTest, SeesEveryPageOfTheStore) {

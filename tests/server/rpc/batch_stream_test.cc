@@ -390,7 +390,7 @@ TEST_F(BatchStreamTest, WaitsForAClientThatDoesNotRead) {
 
 TEST_F(BatchStreamTest, CancelledBatchesEnd) {
   Store("large", 4 << 20);
-  const std::int64_t used = test_.quota.used_bytes();
+  const std::int64_t used = test_.used_bytes();
   for (int i = 0; i < 8; ++i) {
     grpc::ClientContext context;
     auto stream = stub_->Batch(&context);
@@ -412,10 +412,10 @@ TEST_F(BatchStreamTest, CancelledBatchesEnd) {
   v1::BatchResult gone;
   while (absl::Now() < deadline) {
     gone = Run({DeleteCall("tensors/t")}).at(0);
-    if (test_.quota.used_bytes() == used) break;
+    if (test_.used_bytes() == used) break;
     absl::SleepFor(absl::Milliseconds(10));
   }
-  EXPECT_EQ(test_.quota.used_bytes(), used);
+  EXPECT_EQ(test_.used_bytes(), used);
 }
 
 // Random calls, on few names so that they meet.

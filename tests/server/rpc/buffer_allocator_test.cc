@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "tests/server/rpc/service_fixture.h"
@@ -47,33 +48,31 @@ class BrokenBackend final : public DeviceBackend {
 
 TEST(BufferAllocatorTest, ChargesUntilTheLastPointerGoes) {
   TestContext test;
-  BufferAllocator allocator(test.devices, test.quota, 1000);
+  BufferAllocator allocator(test.devices, test.quotas, 1000);
   auto buffer = allocator.Allocate(kCpuDevice, 600);
   ASSERT_TRUE(buffer.ok());
   EXPECT_EQ((*buffer)->size_bytes(), 600U);
   std::shared_ptr<const Buffer> other = *buffer;
   buffer->reset();
-  EXPECT_EQ(test.quota.used_bytes(), 600);
-  EXPECT_EQ(allocator.used_bytes(kCpuDevice), 600);
+  EXPECT_EQ(test.used_bytes(), 600);
   other.reset();
-  EXPECT_EQ(test.quota.used_bytes(), 0);
-  EXPECT_EQ(allocator.used_bytes(kCpuDevice), 0);
+  EXPECT_EQ(test.used_bytes(), 0);
 }
 
 TEST(BufferAllocatorTest, BuffersOutliveIt) {
   TestContext test;
   auto allocator =
-      std::make_unique<BufferAllocator>(test.devices, test.quota, 1000);
+      std::make_unique<BufferAllocator>(test.devices, test.quotas, 1000);
   auto buffer = allocator->Allocate(kCpuDevice, 64);
   allocator.reset();
-  EXPECT_EQ(test.quota.used_bytes(), 64);
+  EXPECT_EQ(test.used_bytes(), 64);
   buffer->reset();
-  EXPECT_EQ(test.quota.used_bytes(), 0);
+  EXPECT_EQ(test.used_bytes(), 0);
 }
 
 TEST(BufferAllocatorTest, RefusesWhatIsTooMuch) {
   TestContext test;
-  BufferAllocator allocator(test.devices, test.quota,
+  BufferAllocator allocator(test.devices, test.quotas,
                             TestContext::kQuotaBytes + 1);
   EXPECT_EQ(GetErrorReason(
                 allocator.Allocate(kCpuDevice, TestContext::kQuotaBytes + 2)
@@ -86,16 +85,37 @@ TEST(BufferAllocatorTest, RefusesWhatIsTooMuch) {
   EXPECT_EQ(
       GetErrorReason(allocator.Allocate({DeviceType::kCuda, 0}, 1).status()),
       reason::kCudaNotBuilt);
-  EXPECT_EQ(test.quota.used_bytes(), 0);
+  EXPECT_EQ(test.used_bytes(), 0);
 }
 
 TEST(BufferAllocatorTest, GivesBackWhatADeviceCouldNotUse) {
   DeviceRegistry devices;
   devices.Add(std::make_unique<BrokenBackend>());
-  Quota quota(1000);
-  BufferAllocator allocator(devices, quota, 1000);
+  DeviceQuotas quotas;
+  quotas.Add(*devices.backends().front(), 1000);
+  BufferAllocator allocator(devices, quotas, 1000);
   EXPECT_FALSE(allocator.Allocate(kCpuDevice, 100).ok());
-  EXPECT_EQ(quota.used_bytes(), 0);
+  EXPECT_EQ(quotas.Of(kCpuDevice).used_bytes(), 0);
+}
+
+TEST(BufferAllocatorTest, DevicesHaveQuotasOfTheirOwn) {
+  constexpr Device kCuda0{DeviceType::kCuda, 0};
+  TestContext test({.built = true});
+  test.AddFakeCuda(0, 1000);
+  std::vector<Device> asked;
+  BufferAllocator allocator(test.devices, test.quotas, 1 << 20,
+                            [&](Device device) {
+                              asked.push_back(device);
+                              return false;
+                            });
+  const auto buffer = allocator.Allocate(kCuda0, 600);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_EQ(test.used_bytes(kCuda0), 600);
+  EXPECT_EQ(test.used_bytes(kCpuDevice), 0);
+  EXPECT_EQ(GetErrorReason(allocator.Allocate(kCuda0, 401).status()),
+            reason::kDeviceMemoryExhausted);
+  EXPECT_EQ(asked, std::vector<Device>{kCuda0});
+  EXPECT_TRUE(allocator.Allocate(kCpuDevice, 401).ok());
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ TEST_F(ConvertStreamTest, TakesMoreThanMemoryWouldHold) {
   for (std::size_t i = 0; i < data.size(); i += 2) {
     ASSERT_TRUE(data[i] == '\7' && data[i + 1] == '\0');
   }
-  EXPECT_EQ(test_.quota.used_bytes(), used_before_);
+  EXPECT_EQ(test_.used_bytes(), used_before_);
 }
 
 TEST_F(ConvertStreamTest, RefusesBadStreams) {

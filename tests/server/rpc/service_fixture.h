@@ -20,7 +20,7 @@
 #include "core/device/cpu_backend.h"
 #include "core/device/device_registry.h"
 #include "core/npy.h"
-#include "core/store/quota.h"
+#include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
 #include "server/rpc/request_log.h"
 #include "server/rpc/service_context.h"
@@ -29,6 +29,7 @@
 #include "server/wire/proto_convert.h"
 #include "tensord/internal/rpc_status.pb.h"
 #include "tensord/v1/tensord.grpc.pb.h"
+#include "tests/core/device/fake_backend.h"
 
 namespace tensord {
 
@@ -48,16 +49,17 @@ class CountingEvents final : public ServiceEvents {
   std::atomic<std::int64_t> refusals{0};
 };
 
-// Everything that the service works with, on the CPU alone.
+// Everything that the service works with; the CPU is the only device unless
+// others are added.
 struct TestContext {
   static constexpr std::int64_t kQuotaBytes = 32 << 20;
   static constexpr std::int64_t kMaxTensorBytes = 16 << 20;
 
-  TestContext() : quota(kQuotaBytes) {
-    devices.Add(NewCpuBackend({}));
+  explicit TestContext(CudaSupport cuda = {}) : devices(std::move(cuda)) {
+    AddDevice(NewCpuBackend({}), kQuotaBytes);
     context = {.devices = &devices,
                .store = &store,
-               .quota = &quota,
+               .quotas = &quotas,
                .requests = &requests,
                .uploads = &uploads,
                .limits = {.max_tensor_bytes = kMaxTensorBytes},
@@ -66,9 +68,30 @@ struct TestContext {
                .start_time = absl::Now()};
   }
 
+  void AddDevice(std::unique_ptr<DeviceBackend> backend,
+                 std::int64_t limit_bytes) {
+    quotas.Add(*backend, limit_bytes);
+    devices.Add(std::move(backend));
+  }
+  // A device that may wait, on the CPU's memory.
+  FakeBackend& AddFakeCuda(int index = 0,
+                           std::int64_t limit_bytes = kQuotaBytes) {
+    auto backend =
+        std::make_unique<FakeBackend>(Device{DeviceType::kCuda, index}, faults);
+    FakeBackend& added = *backend;
+    AddDevice(std::move(backend), limit_bytes);
+    return added;
+  }
+  // What is taken of a device's quota.
+  std::int64_t used_bytes(Device device = kCpuDevice) const {
+    return quotas.Of(device).used_bytes();
+  }
+
+  // Of the fake devices.
+  std::shared_ptr<FaultPlan> faults = std::make_shared<FaultPlan>();
   DeviceRegistry devices;
   TensorStore store;
-  Quota quota;
+  DeviceQuotas quotas;
   RequestLog requests;
   Uploads uploads{absl::Seconds(60)};
   CountingEvents events;
@@ -120,6 +143,8 @@ inline std::string Outcome(const grpc::Status& status) {
 // A server with one tensor, the sentinel, that has to survive everything.
 class ServiceFixture : public testing::Test {
  protected:
+  explicit ServiceFixture(CudaSupport cuda = {}) : test_(std::move(cuda)) {}
+
   static constexpr std::string_view kSentinel = "tensors/sentinel";
 
   void SetUp() override {
@@ -136,7 +161,7 @@ class ServiceFixture : public testing::Test {
     ASSERT_EQ(Outcome(Create("sentinel", v1::DTYPE_INT32, {3},
                              Bytes<std::int32_t>({1, 2, 3}))),
               "OK");
-    used_before_ = test_.quota.used_bytes();
+    used_before_ = test_.used_bytes();
   }
 
   void TearDown() override {
@@ -196,10 +221,10 @@ class ServiceFixture : public testing::Test {
   // but the sentinel is there.
   void ExpectNothingLeft() {
     const absl::Time deadline = absl::Now() + absl::Seconds(10);
-    while (test_.quota.used_bytes() != used_before_ && absl::Now() < deadline) {
+    while (test_.used_bytes() != used_before_ && absl::Now() < deadline) {
       absl::SleepFor(absl::Milliseconds(1));
     }
-    EXPECT_EQ(test_.quota.used_bytes(), used_before_);
+    EXPECT_EQ(test_.used_bytes(), used_before_);
     EXPECT_EQ(test_.store.size(), 1U);
     EXPECT_EQ(ReadBytes(std::string(kSentinel)),
               Bytes<std::int32_t>({1, 2, 3}));

@@ -244,7 +244,7 @@ TEST_F(StreamStressTest, NothingIsLeftWhateverClientsDo) {
   test_.uploads.Clear();
   Delete(*stub_, "tensors/large");
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
-  while (test_.quota.used_bytes() != used_before_ && absl::Now() < deadline) {
+  while (test_.used_bytes() != used_before_ && absl::Now() < deadline) {
     test_.uploads.Clear();
     absl::SleepFor(absl::Milliseconds(5));
   }

@@ -264,7 +264,7 @@ TEST_F(TensorServiceTest, ViewsShareStorage) {
   ASSERT_EQ(Outcome(Transform(request, &view)), "OK");
   EXPECT_EQ(view.storage_id(), sentinel.storage_id());
   EXPECT_EQ(view.storage_offset(), 2);
-  EXPECT_EQ(test_.quota.used_bytes(), used_before_);
+  EXPECT_EQ(test_.used_bytes(), used_before_);
 }
 
 TEST_F(TensorServiceTest, TransformsLargeTensors) {

@@ -91,13 +91,13 @@ class UploadPartsTest : public testing::Test {
   }
 
   void ExpectNothingLeft() {
-    EXPECT_EQ(test_.quota.used_bytes(), 0);
+    EXPECT_EQ(test_.used_bytes(), 0);
     EXPECT_TRUE(test_.store.ClaimId("a").ok());
     EXPECT_EQ(test_.uploads.Find(kRequestId), nullptr);
   }
 
   TestContext test_;
-  BufferAllocator allocator_{test_.devices, test_.quota,
+  BufferAllocator allocator_{test_.devices, test_.quotas,
                              TestContext::kMaxTensorBytes};
 };
 

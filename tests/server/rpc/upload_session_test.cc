@@ -52,7 +52,7 @@ class UploadSessionTest : public testing::Test {
   // The session is over: nothing stays.
   void ExpectNothingLeft() {
     session_.reset();
-    EXPECT_EQ(test_.quota.used_bytes(), 0);
+    EXPECT_EQ(test_.used_bytes(), 0);
     EXPECT_EQ(test_.store.size(), 0U);
     EXPECT_TRUE(test_.store.ClaimId("a").ok());
   }
@@ -75,7 +75,7 @@ class UploadSessionTest : public testing::Test {
   }
 
   TestContext test_;
-  BufferAllocator allocator_{test_.devices, test_.quota,
+  BufferAllocator allocator_{test_.devices, test_.quotas,
                              TestContext::kMaxTensorBytes};
   std::optional<UploadSession> session_{std::in_place, test_.context,
                                         allocator_};
@@ -156,7 +156,7 @@ TEST_F(UploadSessionTest, TakesEmptyArrays) {
 
 TEST_F(UploadSessionTest, ChargesTheDeclarationAndClaimsTheId) {
   ASSERT_TRUE(Declare(Raw(v1::DTYPE_FLOAT32, {1000}, 4000)).ok());
-  EXPECT_EQ(test_.quota.used_bytes(), 4000);
+  EXPECT_EQ(test_.used_bytes(), 4000);
   EXPECT_EQ(GetErrorReason(test_.store.ClaimId("a").status()),
             reason::kUploadConflict);
   ExpectNothingLeft();
@@ -283,6 +283,34 @@ TEST_F(UploadSessionTest, LeavesNothingWhereverItStops) {
     EXPECT_EQ(GetErrorReason(session_->Commit().status()),
               reason::kUploadIncomplete);
     ExpectNothingLeft();
+  }
+}
+
+TEST(UploadToDeviceTest, KeepsNothingWhileTheNextMessageIsAwaited) {
+  TestContext test({.built = true});
+  const FakeBackend& cuda = test.AddFakeCuda();
+  BufferAllocator allocator(test.devices, test.quotas, 1 << 20);
+  for (const bool in_parts : {false, true}) {
+    UploadSession session(test.context, allocator);
+    v1::UploadDeclaration declaration;
+    *declaration.mutable_array()->mutable_raw() =
+        MakeSpec(v1::DTYPE_UINT8, {8});
+    declaration.mutable_array()->set_total_bytes(8);
+    declaration.mutable_options()->set_device("cuda:0");
+    if (in_parts) {
+      declaration.set_request_id("00000000-0000-4000-8000-000000000001");
+      declaration.mutable_part()->set_end(6);
+    }
+    Envelope envelope;
+    envelope.payload = Payload::kDeclaration;
+    ASSERT_TRUE(session.Take(envelope, declaration).ok());
+    envelope.payload = Payload::kChunk;
+    envelope.chunk.data = {"ab", "cd"};
+    envelope.chunk.data_bytes = 4;
+    const std::size_t before = cuda.received_bytes();
+    ASSERT_TRUE(session.Take(envelope, {}).ok());
+    EXPECT_EQ(cuda.received_bytes() - before, 4U);
+    EXPECT_EQ(cuda.unflushed_writers(), 0);
   }
 }
 

@@ -170,7 +170,7 @@ TEST_F(UploadStreamTest, RefusesWhatDoesNotFitBeforeItIsSent) {
     writers.push_back(stub_->UploadTensor(contexts.back().get(), &ignored));
     ASSERT_TRUE(writers.back()->Write(
         Declaration(absl::StrCat("big", i), {size}, size)));
-    while (i < 2 && test_.quota.used_bytes() != used_before_ + (i + 1) * size) {
+    while (i < 2 && test_.used_bytes() != used_before_ + (i + 1) * size) {
       absl::SleepFor(absl::Milliseconds(1));
     }
   }

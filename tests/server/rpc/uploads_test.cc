@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "core/error.h"
 #include "server/rpc/buffer_allocator.h"
 #include "tests/server/rpc/service_fixture.h"
 
@@ -22,12 +23,19 @@ class UploadsTest : public testing::Test {
                         std::string(12 - digits.size(), '0'), digits);
   }
 
+  std::shared_ptr<Upload> Join(const std::string& digits,
+                               Device device = kCpuDevice) {
+    auto upload = uploads_.Join(RequestId(digits), device);
+    EXPECT_TRUE(upload.ok()) << upload.status();
+    return upload.value_or(nullptr);
+  }
+
   // A stream of an upload of 100 bytes to the tensor of that id, none of which
   // comes.
   std::shared_ptr<Upload> Open(const std::string& id) { return Open(id, id); }
   std::shared_ptr<Upload> Open(const std::string& id,
                                const std::string& digits) {
-    auto upload = uploads_.Join(RequestId(digits));
+    auto upload = Join(digits);
     const auto opened = upload->Open(
         {.tensor_id = id,
          .array = {.raw = ArrayFormat{DType::kUInt8, DenseLayout({100})},
@@ -48,7 +56,7 @@ class UploadsTest : public testing::Test {
 
   absl::Time now_ = absl::FromUnixSeconds(1000);
   TestContext test_;
-  BufferAllocator allocator_{test_.devices, test_.quota,
+  BufferAllocator allocator_{test_.devices, test_.quotas,
                              TestContext::kMaxTensorBytes};
   Uploads uploads_{kWindow, [this] { return now_; }};
 };
@@ -61,15 +69,15 @@ TEST_F(UploadsTest, FindsUploadsByTheirRequestsInEitherCase) {
   uploads_.Leave(upload);
   EXPECT_EQ(uploads_.suspended(), 1U);
   EXPECT_EQ(uploads_.Find(RequestId("A")), upload);
-  EXPECT_EQ(uploads_.Join(RequestId("A")), upload);
+  EXPECT_EQ(Join("A"), upload);
   EXPECT_EQ(uploads_.suspended(), 0U);
 }
 
 TEST_F(UploadsTest, TheLastStreamSuspends) {
   const auto upload = Open("a");
-  EXPECT_EQ(uploads_.Join(RequestId("a")), upload);
+  EXPECT_EQ(Join("a"), upload);
   uploads_.Leave(upload);
-  EXPECT_FALSE(uploads_.DropOldest());
+  EXPECT_FALSE(uploads_.DropOldest(kCpuDevice));
   EXPECT_FALSE(uploads_.DropClaimOf("a"));
   EXPECT_EQ(uploads_.suspended(), 0U);
   uploads_.Leave(upload);
@@ -78,9 +86,9 @@ TEST_F(UploadsTest, TheLastStreamSuspends) {
 
 TEST_F(UploadsTest, WhatIsRemovedIsFoundNoMore) {
   const auto upload = Open("a");
-  EXPECT_EQ(uploads_.Join(RequestId("a")), upload);
+  EXPECT_EQ(Join("a"), upload);
   uploads_.Remove(upload);
-  const auto other = uploads_.Join(RequestId("a"));
+  const auto other = Join("a");
   EXPECT_NE(other, upload);
   // A stream that is left of the first one.
   uploads_.Leave(upload);
@@ -88,7 +96,7 @@ TEST_F(UploadsTest, WhatIsRemovedIsFoundNoMore) {
 }
 
 TEST_F(UploadsTest, WhatHasNotBegunIsNotKept) {
-  uploads_.Leave(uploads_.Join(RequestId("a")));
+  uploads_.Leave(Join("a"));
   EXPECT_EQ(uploads_.Find(RequestId("a")), nullptr);
   const auto refused = Open("a");
   refused->Refuse(absl::CancelledError());
@@ -100,17 +108,31 @@ TEST_F(UploadsTest, DropsWithAllTheyHold) {
   Suspend("a");
   Suspend("b");
   Suspend("c");
-  EXPECT_EQ(test_.quota.used_bytes(), 300);
-  EXPECT_TRUE(uploads_.DropOldest());
+  EXPECT_EQ(test_.used_bytes(), 300);
+  EXPECT_TRUE(uploads_.DropOldest(kCpuDevice));
   EXPECT_TRUE(IsFree("a"));
   EXPECT_FALSE(IsFree("b"));
   EXPECT_FALSE(uploads_.DropClaimOf("a"));
   EXPECT_TRUE(uploads_.DropClaimOf("c"));
   EXPECT_TRUE(IsFree("c"));
-  EXPECT_EQ(test_.quota.used_bytes(), 100);
+  EXPECT_EQ(test_.used_bytes(), 100);
   uploads_.Clear();
-  EXPECT_EQ(test_.quota.used_bytes(), 0);
-  EXPECT_FALSE(uploads_.DropOldest());
+  EXPECT_EQ(test_.used_bytes(), 0);
+  EXPECT_FALSE(uploads_.DropOldest(kCpuDevice));
+}
+
+TEST_F(UploadsTest, ThoseToOtherDevicesStay) {
+  Suspend("a");
+  EXPECT_FALSE(uploads_.DropOldest({DeviceType::kCuda, 0}));
+  EXPECT_EQ(uploads_.suspended(), 1U);
+  const absl::Status other =
+      uploads_.Join(RequestId("a"), {DeviceType::kCuda, 0}).status();
+  EXPECT_EQ(GetErrorReason(other), reason::kRequestIdReused);
+  EXPECT_EQ(uploads_.suspended(), 1U);
+  const auto active = Join("a");
+  EXPECT_FALSE(uploads_.Join(RequestId("a"), {DeviceType::kCuda, 0}).ok());
+  uploads_.Leave(active);
+  EXPECT_EQ(uploads_.suspended(), 1U);
 }
 
 TEST_F(UploadsTest, KeepsForAWhile) {
@@ -136,7 +158,7 @@ TEST_F(UploadsTest, KeepsABoundedNumber) {
 
 TEST_F(UploadsTest, KeepsNothingWithoutAWindow) {
   Uploads none(absl::ZeroDuration());
-  const auto upload = none.Join(RequestId("a"));
+  const auto upload = *none.Join(RequestId("a"), kCpuDevice);
   none.Leave(upload);
   EXPECT_EQ(none.suspended(), 0U);
   EXPECT_EQ(none.Find(RequestId("a")), nullptr);
