@@ -2,16 +2,15 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <fstream>
 #include <new>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "core/cast/cast_parts.h"
 #include "core/cast/packed_cast.h"
 #include "core/error.h"
 
@@ -145,7 +144,17 @@ class CpuBackend final : public DeviceBackend {
     const std::size_t parts =
         static_cast<std::size_t>(count) * ItemSize(to) / kPartBytes;
     if (parallel_for_ != nullptr && parts > 1) {
-      CastParts(source, count, parts, to, overflow, destination, failures);
+      if (overflow == Overflow::kError) *failures = {};
+      CastInParts(
+          parallel_for_, count, parts,
+          [&](std::int64_t begin, std::int64_t part, CastFailures* found) {
+            CastStrided(source.dtype, source.buffer->data(), source.layout,
+                        begin, part, to, ByteOrder::kLittle,
+                        destination.data() +
+                            static_cast<std::size_t>(begin) * ItemSize(to),
+                        overflow, found);
+          },
+          failures);
       return absl::OkStatus();
     }
     return ReadToHost(source, 0, count, to, ByteOrder::kLittle, overflow,
@@ -162,31 +171,6 @@ class CpuBackend final : public DeviceBackend {
   }
 
  private:
-  void CastParts(const BufferView& source, std::int64_t count,
-                 std::size_t parts, DType to, Overflow overflow,
-                 Buffer& destination, CastFailures* failures) {
-    // Results of a part begin at a line of the cache.
-    const std::int64_t part =
-        (count / static_cast<std::int64_t>(parts) + 64) / 64 * 64;
-    std::vector<CastFailures> found(parts);
-    const auto begin_of = [&](std::size_t i) {
-      return std::min(static_cast<std::int64_t>(i) * part, count);
-    };
-    parallel_for_(parts, [&](std::size_t i) {
-      const std::int64_t begin = begin_of(i);
-      CastStrided(
-          source.dtype, source.buffer->data(), source.layout, begin,
-          begin_of(i + 1) - begin, to, ByteOrder::kLittle,
-          destination.data() + static_cast<std::size_t>(begin) * ItemSize(to),
-          overflow, &found[i]);
-    });
-    if (overflow != Overflow::kError) return;
-    *failures = {};
-    for (std::size_t i = 0; i < parts; ++i) {
-      failures->Merge(found[i], static_cast<std::uint64_t>(begin_of(i)));
-    }
-  }
-
   Arena arena_;
   std::string description_;
   ParallelFor parallel_for_;

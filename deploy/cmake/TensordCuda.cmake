@@ -1,4 +1,6 @@
 # TENSORD_CUDA: whether to build what needs CUDA's compiler. On where there is one that is new enough.
+# TENSORD_CUDA_ARCHS: the devices that the kernels are compiled for, as CMAKE_CUDA_ARCHITECTURES. Each takes a minute of
+# a processor; the presets, which are for development, take one.
 
 set(TENSORD_CUDA_MINIMUM 12.4)
 if(NOT DEFINED TENSORD_CUDA)
@@ -23,6 +25,11 @@ if(TENSORD_CUDA AND NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 endif()
 set(CMAKE_CUDA_STANDARD 20)
+# All that are worth code of their own, and the last one's intermediate code for those to come.
+set(TENSORD_CUDA_ARCHS 75-real 80-real 90-real 100 CACHE STRING "CUDA architectures of the kernels")
+if(TENSORD_CUDA)
+  find_package(CUDAToolkit REQUIRED)
+endif()
 if(CCACHE)
   set(CMAKE_CUDA_COMPILER_LAUNCHER "${CCACHE}")
 endif()

@@ -1,4 +1,4 @@
-// The kernels, compiled for devices.
+// The kernels, as calls.
 #ifndef TENSORD_CORE_DEVICE_CUDA_CAST_KERNELS_H_
 #define TENSORD_CORE_DEVICE_CUDA_CAST_KERNELS_H_
 
@@ -11,6 +11,10 @@ namespace tensord::cuda_kernels {
 // Enqueue work on a stream of the current device. Thread-safe.
 cudaError_t LaunchCast(const CastLaunch& launch, cudaStream_t stream);
 cudaError_t LaunchGather(const GatherLaunch& launch, cudaStream_t stream);
+
+// Whether this binary has code for the current device:
+// cudaErrorNoKernelImageForDevice if not.
+cudaError_t CheckDevice();
 
 }  // namespace tensord::cuda_kernels
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "core/cast/cast_parts.h"
 #include "core/cast/cast_table.h"
 #include "core/cast/element_text.h"
 #include "core/cast/joined_layout.h"
@@ -26,6 +27,8 @@ constexpr std::size_t kStagingSlots = 8;
 constexpr std::size_t kReadAhead = 3;
 // What the pool has from the start.
 constexpr std::size_t kWarmBytes = std::size_t{32} << 20;
+// What is worth another thread of the host.
+constexpr std::size_t kPartBytes = std::size_t{512} << 10;
 // What elements that lie apart are packed in, before they are cast.
 constexpr std::size_t kScratchBytes = std::size_t{16} << 20;
 
@@ -183,8 +186,9 @@ class Kernels {
 
 // All that works with a device, and goes before it.
 struct Engine {
-  explicit Engine(std::shared_ptr<CudaDevice> opened)
+  Engine(std::shared_ptr<CudaDevice> opened, ParallelFor shares)
       : device(std::move(opened)),
+        parallel_for(std::move(shares)),
         uploads(*device, kStagingSlots),
         downloads(*device, kStagingSlots),
         kernels(*device) {}
@@ -201,11 +205,20 @@ struct Engine {
   const CudaDevice::Streams& streams() const { return device->streams(); }
 
   std::shared_ptr<CudaDevice> device;
+  // Null if the host works alone.
+  ParallelFor parallel_for;
   // Whoever holds slots of both took that for a download first.
   StagingPool uploads;
   StagingPool downloads;
   Kernels kernels;
 };
+
+// How many threads of the host to share work on so many bytes among.
+std::size_t PartCount(const Engine& engine, std::size_t size_bytes) {
+  return engine.parallel_for == nullptr
+             ? 1
+             : std::max<std::size_t>(size_bytes / kPartBytes, 1);
+}
 
 // Clears the record of a slot, in the stream of kernels, which has the slot
 // then.
@@ -264,7 +277,11 @@ class CudaWriter final : public BufferWriter {
         to_(conversion.to),
         overflow_(conversion.overflow),
         casts_on_device_(CastsOnDevice(conversion)),
+        is_looked_at_(IsLookedAt(conversion)),
         stream_(OnHost(conversion, casts_on_device_)),
+        host_cast_(conversion.from, conversion.from_order,
+                   casts_on_device_ ? from_ : to_, ByteOrder::kLittle,
+                   overflow_),
         staged_size_(ItemSize(casts_on_device_ ? from_ : to_)),
         to_size_(ItemSize(to_)),
         position_(static_cast<std::size_t>(begin)) {}
@@ -300,11 +317,15 @@ class CudaWriter final : public BufferWriter {
   ConversionReport report() const override { return stream_.report(); }
 
  private:
+  // Whether somebody wants to know what becomes of each element.
+  static bool IsLookedAt(const CastStream::Options& conversion) {
+    return conversion.report || (conversion.overflow == Overflow::kError &&
+                                 MayMisfit(conversion.from, conversion.to));
+  }
+
   static bool CastsOnDevice(const CastStream::Options& conversion) {
-    const bool is_looked_at =
-        conversion.report || (conversion.overflow == Overflow::kError &&
-                              MayMisfit(conversion.from, conversion.to));
-    return ItemSize(conversion.to) > ItemSize(conversion.from) && !is_looked_at;
+    return ItemSize(conversion.to) > ItemSize(conversion.from) &&
+           !IsLookedAt(conversion);
   }
 
   // What is left for the host to do.
@@ -335,12 +356,33 @@ class CudaWriter final : public BufferWriter {
     const std::size_t capacity = StagingPool::kSlotBytes / staged_size_;
     const auto taken =
         piece.subspan(0, (capacity - staged_elements_) * ItemSize(from_));
-    staged_elements_ +=
-        stream_.Convert(taken,
-                        slot_->host() + staged_elements_ * staged_size_) /
-        staged_size_;
+    staged_elements_ += Convert(taken);
     piece.remove_prefix(taken.size());
     return staged_elements_ == capacity ? Flush() : absl::OkStatus();
+  }
+
+  // Returns how many elements became complete.
+  std::size_t Convert(absl::Span<const std::byte> bytes) {
+    std::byte* const dst = slot_->host() + staged_elements_ * staged_size_;
+    const std::size_t parts = PartCount(engine_, bytes.size());
+    const std::size_t from_size = ItemSize(from_);
+    const std::size_t count = bytes.size() / from_size;
+    if (parts < 2 || is_looked_at_ || stream_.HasPartialElement()) {
+      return stream_.Convert(bytes, dst) / staged_size_;
+    }
+    CastFailures none;
+    CastInParts(
+        engine_.parallel_for, static_cast<std::int64_t>(count), parts,
+        [&](std::int64_t begin, std::int64_t part, CastFailures* found) {
+          const auto first = static_cast<std::size_t>(begin);
+          host_cast_.Run(
+              bytes.data() + first * from_size, dst + first * staged_size_,
+              static_cast<std::size_t>(part), /*streamed=*/false, found);
+        },
+        &none);
+    // The start of an element.
+    stream_.Convert(bytes.subspan(count * from_size), nullptr);
+    return count;
   }
 
   absl::Status Send() {
@@ -373,7 +415,10 @@ class CudaWriter final : public BufferWriter {
   const DType to_;
   const Overflow overflow_;
   const bool casts_on_device_;
+  const bool is_looked_at_;
   CastStream stream_;
+  // What the stream does, for elements that need no looking at.
+  const PackedCast host_cast_;
   // Of an element in a slot, and in the buffer.
   const std::size_t staged_size_;
   const std::size_t to_size_;
@@ -418,7 +463,6 @@ class CudaRead {
       absl::Status status = TakeOldest();
       if (!status.ok()) return status;
     }
-    if (streamed_) FinishStreaming();
     return absl::OkStatus();
   }
 
@@ -510,11 +554,26 @@ class CudaRead {
     return status;
   }
 
+  void CastOnHost(const Part& part, CastFailures* failures) {
+    std::byte* const dst = dst_ + part.range.begin * to_size_;
+    const std::size_t carried_size = ItemSize(carried_);
+    const auto cast = [&](std::int64_t begin, std::int64_t count,
+                          CastFailures* found) {
+      host_cast_.Run(
+          part.slot.host() + static_cast<std::size_t>(begin) * carried_size,
+          dst + begin * to_size_, static_cast<std::size_t>(count), streamed_,
+          found);
+      if (streamed_) FinishStreaming();
+    };
+    const std::size_t parts = PartCount(
+        engine_, static_cast<std::size_t>(part.range.count * to_size_));
+    if (parts < 2) return cast(0, part.range.count, failures);
+    CastInParts(engine_.parallel_for, part.range.count, parts, cast, failures);
+  }
+
   absl::Status Take(Part& part) {
     CastFailures found;
-    host_cast_.Run(part.slot.host(), dst_ + part.range.begin * to_size_,
-                   static_cast<std::size_t>(part.range.count), streamed_,
-                   &found);
+    CastOnHost(part, &found);
     if (counts_on_device_) {
       auto failures =
           ReadRecord(engine_, *part.slot.host_record(), elements_.view,
@@ -716,9 +775,10 @@ class PeerCast {
 
 class CudaBackend final : public DeviceBackend {
  public:
-  CudaBackend(std::shared_ptr<CudaDevice> device,
+  CudaBackend(std::shared_ptr<CudaDevice> device, ParallelFor parallel_for,
               std::function<absl::Time()> clock)
-      : engine_(device), memory_(CudaMemory::Make(device, std::move(clock))) {}
+      : engine_(device, std::move(parallel_for)),
+        memory_(CudaMemory::Make(device, std::move(clock))) {}
 
   // Makes what the first calls would wait for. Want of memory is no error yet.
   absl::Status Warm() {
@@ -838,11 +898,12 @@ class CudaBackend final : public DeviceBackend {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DeviceBackend>> NewCudaBackend(
-    std::unique_ptr<CudaRuntime> runtime, std::function<absl::Time()> clock) {
+    std::unique_ptr<CudaRuntime> runtime, ParallelFor parallel_for,
+    std::function<absl::Time()> clock) {
   auto device = CudaDevice::Open(std::move(runtime));
   if (!device.ok()) return device.status();
-  auto backend =
-      std::make_unique<CudaBackend>(*std::move(device), std::move(clock));
+  auto backend = std::make_unique<CudaBackend>(
+      *std::move(device), std::move(parallel_for), std::move(clock));
   if (absl::Status status = backend->Warm(); !status.ok()) return status;
   return backend;
 }

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "core/device/cuda/cuda_runtime.h"
 #include "core/device/device_backend.h"
+#include "core/parallel_for.h"
 
 namespace tensord {
 
@@ -28,9 +29,11 @@ namespace tensord {
 // stream. Threads wait for events, asleep, and never for the whole device.
 // Buffers may outlive the backend; writers may not.
 //
-// Errors of CudaDevice::Open.
+// What the host casts and copies, if it is much, is shared by `parallel_for`,
+// if there is one; it has to work as long as the backend is used. Errors of
+// CudaDevice::Open.
 absl::StatusOr<std::unique_ptr<DeviceBackend>> NewCudaBackend(
-    std::unique_ptr<CudaRuntime> runtime,
+    std::unique_ptr<CudaRuntime> runtime, ParallelFor parallel_for = nullptr,
     std::function<absl::Time()> clock = absl::Now);
 
 }  // namespace tensord

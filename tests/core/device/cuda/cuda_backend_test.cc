@@ -201,6 +201,40 @@ TEST_F(CudaBackendTest, MovesLargeArraysThatLieApart) {
   }
 }
 
+// Threads of the host share what is much, in whatever order; pieces need not
+// end with an element.
+TEST_F(CudaBackendTest, SharesTheWorkOfTheHost) {
+  std::size_t most_parts = 0;
+  backend_ = *NewCudaBackend(
+      machine_->NewDevice(0),
+      [&](std::size_t count, const std::function<void(std::size_t)>& body) {
+        most_parts = std::max(most_parts, count);
+        for (std::size_t i = count; i-- > 0;) body(i);
+      });
+  const Bytes source = RandomBytes(3 * kSlot + 16);
+  for (const auto& [from, to] :
+       {std::pair(DType::kUInt8, DType::kUInt8),
+        std::pair(DType::kFloat64, DType::kFloat16),
+        std::pair(DType::kBFloat16, DType::kFloat32)}) {
+    std::shared_ptr<Buffer> buffer =
+        *backend_->Allocate(source.size() / ItemSize(from) * ItemSize(to));
+    const auto writer =
+        backend_->NewWriter(buffer, 0, {.from = from, .to = to});
+    absl::Span<const std::byte> rest(source);
+    for (const std::size_t size : {2 * kSlot / 3 + 5, std::size_t{3}, kSlot}) {
+      EXPECT_TRUE(writer->Write(rest.subspan(0, size)).ok());
+      rest.remove_prefix(size);
+    }
+    EXPECT_TRUE(writer->Write(rest).ok());
+    EXPECT_TRUE(writer->Finish(nullptr).ok());
+    EXPECT_GT(std::exchange(most_parts, 0), 1U) << Name(from);
+    const Bytes expected = Cast(from, source, to);
+    EXPECT_TRUE(Load(buffer, to, to) == expected) << Name(from);
+    EXPECT_GT(std::exchange(most_parts, 0), 1U);
+    EXPECT_TRUE(Load(buffer, to, from) == Cast(to, expected, from));
+  }
+}
+
 // The positions of what does not fit, in whatever slot it is.
 TEST_F(CudaBackendTest, CountsFailuresInLargeArrays) {
   constexpr std::int64_t kCount = 3'000'000;
@@ -261,7 +295,8 @@ TEST_F(CudaBackendTest, WhatIsFreedCanBeTakenAtOnce) {
 
 TEST_F(CudaBackendTest, GivesBackWhatWasNotNeededForAWhile) {
   absl::Time now = absl::UnixEpoch();
-  auto made = NewCudaBackend(machine_->NewDevice(1), [&] { return now; });
+  auto made =
+      NewCudaBackend(machine_->NewDevice(1), nullptr, [&] { return now; });
   ASSERT_TRUE(made.ok());
   DeviceBackend& backend = **made;
   backend.Trim(absl::ZeroDuration());
@@ -365,6 +400,12 @@ TEST_F(CudaBackendTest, ServesMoreThreadsThanSlots) {
                     DType::kInt16, Overflow::kError, *result, &failures)
                 .ok());
         EXPECT_GT(failures.count, 0U);
+        Bytes expected(source.size() / 4);
+        CastStrided(DType::kFloat64, source.data(),
+                    Layout{{count}, {-1}, count - 1}, 0, count, DType::kInt16,
+                    ByteOrder::kLittle, expected.data(), Overflow::kTorch,
+                    nullptr);
+        EXPECT_TRUE(Load(result, DType::kInt16, DType::kInt16) == expected);
       }
     });
   }

@@ -1,0 +1,29 @@
+// The CUDA devices of this machine.
+#ifndef TENSORD_CORE_DEVICE_CUDA_FIND_CUDA_DEVICES_H_
+#define TENSORD_CORE_DEVICE_CUDA_FIND_CUDA_DEVICES_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/device/device_backend.h"
+#include "core/device/device_registry.h"
+#include "core/parallel_for.h"
+
+namespace tensord {
+
+struct CudaDevices {
+  CudaSupport support;
+  std::vector<std::unique_ptr<DeviceBackend>> backends;
+  // Devices that are there and can not be used, and why: "cuda:1: ...".
+  std::vector<std::string> left_out;
+};
+
+// Looks for a driver and devices, and opens each. Without CUDA, in this binary
+// or on this machine, there are none: no error. Takes from milliseconds to
+// seconds, where there is a driver.
+CudaDevices FindCudaDevices();
+
+}  // namespace tensord
+
+#endif  // TENSORD_CORE_DEVICE_CUDA_FIND_CUDA_DEVICES_H_
