@@ -21,8 +21,8 @@ struct CudaDevices {
 
 // Looks for a driver and devices, and opens each. Without CUDA, in this binary
 // or on this machine, there are none: no error. Takes from milliseconds to
-// seconds, where there is a driver.
-CudaDevices FindCudaDevices();
+// seconds, where there is a driver. `parallel_for` as for NewCudaBackend.
+CudaDevices FindCudaDevices(const ParallelFor& parallel_for = nullptr);
 
 }  // namespace tensord
 
