@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Puts the shared libraries that a program needs into lib/ beside it, but for those of glibc.
+# Puts the shared libraries that programs of one folder need into lib/ beside them, but for those of glibc.
 #
-# Usage: tests/gpu/bundle.sh PROGRAM
+# Usage: tests/gpu/bundle.sh PROGRAM...
 set -euo pipefail
 
-program=${1?usage: tests/gpu/bundle.sh PROGRAM}
-lib=$(dirname "$program")/lib
+lib=$(cd "$(dirname "${1?usage: tests/gpu/bundle.sh PROGRAM...}")" && pwd)/lib
 mkdir -p "$lib"
-ldd "$program" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' |
-  grep -vE '/(libc|libm|libdl|libpthread|librt|ld-linux[^/]*)\.so' |
-  xargs -r -I{} cp -uL {} "$lib/"
+# Those that are there already would find themselves.
+rm -f "$lib"/*
+ldd "$@" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' |
+  sort -u | grep -vE '/(libc|libm|libdl|libpthread|librt|ld-linux[^/]*)\.so' |
+  xargs -r -I{} cp -L {} "$lib/"
