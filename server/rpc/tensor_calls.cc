@@ -197,6 +197,11 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
   auto claim = ClaimTensorId(context_, request.tensor_id());
   if (!claim.ok()) return claim.status();
   job.claim.emplace(*std::move(claim));
+  job.device = WaitsFor(*context_.devices, job.source->tensor.device());
+  for (const v1::Operation& operation : request.operations()) {
+    if (job.device.has_value()) break;
+    job.device = WaitsFor(*context_.devices, operation.to().device());
+  }
   return absl::OkStatus();
 }
 

@@ -342,9 +342,9 @@ TEST_F(DeviceServiceTest, TheNextChunkIsMadeWhileOneIsSent) {
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  const auto narrow = v1::TensorService::NewStub(grpc::CreateCustomChannel(
-      absl::StrCat("127.0.0.1:", port_), grpc::InsecureChannelCredentials(),
-      arguments));
+  const auto narrow = v1::TensorService::NewStub(
+      grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", port_),
+                                grpc::InsecureChannelCredentials(), arguments));
   auto reader = narrow->DownloadTensor(&context, request);
   reader->WaitForInitialMetadata();
   // The first chunk does not get away, as nobody reads it.
@@ -391,6 +391,7 @@ TEST_F(DeviceServiceTest, FaultsOfADeviceReachTheClient) {
 class StalledDeviceTest : public DeviceServiceTest {
  protected:
   static constexpr int kCallsOfAKind = 64;
+  static constexpr int kFirst = 1000;
 
   void SetUp() override {
     DeviceServiceTest::SetUp();
@@ -417,8 +418,17 @@ class StalledDeviceTest : public DeviceServiceTest {
 
   void StartAll() {
     // The addresses stay.
-    contexts_.reserve(kCallsOfAKind * 6);
-    outcomes_.reserve(kCallsOfAKind * 6);
+    contexts_.reserve(kCallsOfAKind * 6 + 1);
+    outcomes_.reserve(kCallsOfAKind * 6 + 1);
+    // This one has begun when others are at the same upload.
+    Start([this](grpc::ClientContext& context) {
+      v1::UploadDeclaration declaration =
+          Declaration("first", kCuda, kCount, v1::DTYPE_FLOAT32);
+      declaration.set_request_id(RequestId(kFirst));
+      return Outcome(
+          Upload(declaration, data_, 0, data_.size(), 1000, &context));
+    });
+    EXPECT_TRUE(Eventually([&] { return gate_.waiting() == 1; }));
     for (int i = 0; i < kCallsOfAKind; ++i) {
       Start([this, i](grpc::ClientContext& context) {
         v1::UploadDeclaration declaration = Declaration(
@@ -522,11 +532,10 @@ class StalledDeviceTest : public DeviceServiceTest {
       v1::UploadTensorRequest request;
       *request.mutable_declaration() =
           Declaration("o", "cpu", kCount, v1::DTYPE_FLOAT32);
-      request.mutable_declaration()->set_request_id(RequestId(0));
+      request.mutable_declaration()->set_request_id(RequestId(kFirst));
       writer->Write(request);
-      const std::string outcome = Outcome(writer->Finish());
-      ASSERT_TRUE(outcome == "9 REQUEST_ID_REUSED" || outcome == "4 ")
-          << outcome;
+      writer->WritesDone();
+      ASSERT_EQ(Outcome(writer->Finish()), "9 REQUEST_ID_REUSED");
     }
   }
 
