@@ -22,7 +22,11 @@ build_preset() {
   say "building preset $preset"
   # Objects are the same whatever the build folder is called, so that one build feeds the next.
   export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-  cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 || { cat "build/$preset.configure.log"; return 1; }
+  local options=()
+  # For the devices of this machine, if it has any.
+  if nvidia-smi -L >/dev/null 2>&1; then options+=(-DTENSORD_CUDA_ARCHS=native); fi
+  cmake --preset "$preset" "${options[@]}" >"build/$preset.configure.log" 2>&1 ||
+    { cat "build/$preset.configure.log"; return 1; }
   cmake --build --preset "$preset"
 }
 

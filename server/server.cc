@@ -118,9 +118,9 @@ class UnixSocketFile {
 
 class RunningServer final : public Server {
  public:
-  RunningServer(const ServerOptions& options, ExtraDevices extra)
+  RunningServer(const ServerOptions& options, const DeviceFinder& find_devices)
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
-        devices_(std::move(extra.cuda)),
+        devices_(MakeDevices(options, find_devices)),
         uploads_(options.upload_resume_window),
         metrics_({.devices = &devices_,
                   .store = &store_,
@@ -128,7 +128,7 @@ class RunningServer final : public Server {
                   .calls = &inflight_,
                   .suspended_uploads = [this] { return uploads_.suspended(); },
                   .version = Version()}) {
-    AddDevices(options, std::move(extra.backends));
+    SetQuotas(options);
     if (options.access_log.has_value()) {
       access_log_.emplace(*options.access_log);
     }
@@ -193,21 +193,30 @@ class RunningServer final : public Server {
   }
 
  private:
-  void AddDevices(const ServerOptions& options,
-                  std::vector<std::unique_ptr<DeviceBackend>> extra) {
+  DeviceRegistry MakeDevices(const ServerOptions& options,
+                             const DeviceFinder& find_devices) {
+    const ParallelFor parallel_for = [this](std::size_t count,
+                                            const auto& body) {
+      workers_.Run(count, body);
+    };
     const auto pooled_bytes =
         static_cast<std::size_t>(options.memory_limit_bytes / kPooledPart);
-    auto cpu = NewCpuBackend({.max_pooled_bytes = pooled_bytes},
-                             [this](std::size_t count, const auto& body) {
-                               workers_.Run(count, body);
-                             });
-    quotas_.Add(*cpu, options.memory_limit_bytes);
-    devices_.Add(std::move(cpu));
-    for (auto& backend : extra) {
+    ExtraDevices extra = find_devices(parallel_for);
+    DeviceRegistry devices(std::move(extra.cuda));
+    devices.Add(
+        NewCpuBackend({.max_pooled_bytes = pooled_bytes}, parallel_for));
+    for (auto& backend : extra.backends) devices.Add(std::move(backend));
+    return devices;
+  }
+
+  void SetQuotas(const ServerOptions& options) {
+    for (const auto& backend : devices_.backends()) {
       const auto total = static_cast<std::int64_t>(backend->memory_bytes());
-      quotas_.Add(*backend,
-                  std::min(ToBytes(options.cuda_memory_limit, total), total));
-      devices_.Add(std::move(backend));
+      quotas_.Add(
+          *backend,
+          backend->device() == kCpuDevice
+              ? options.memory_limit_bytes
+              : std::min(ToBytes(options.cuda_memory_limit, total), total));
     }
   }
 
@@ -328,10 +337,10 @@ class RunningServer final : public Server {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
-    const ServerOptions& options, ExtraDevices extra) {
+    const ServerOptions& options, const DeviceFinder& find_devices) {
   absl::Status status = CheckOptions(options);
   if (!status.ok()) return status;
-  auto server = std::make_unique<RunningServer>(options, std::move(extra));
+  auto server = std::make_unique<RunningServer>(options, find_devices);
   status = server->Start(options);
   if (!status.ok()) return status;
   return server;

@@ -3,6 +3,7 @@
 #define TENSORD_SERVER_SERVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "absl/time/time.h"
 #include "core/device/device_backend.h"
 #include "core/device/device_registry.h"
+#include "core/parallel_for.h"
 #include "server/memory_size.h"
 #include "server/observe/log_line.h"
 
@@ -51,7 +53,13 @@ struct ExtraDevices {
   CudaSupport cuda;
   // In the order in which they are listed.
   std::vector<std::unique_ptr<DeviceBackend>> backends;
+  // What is there and can not be used, and why.
+  std::vector<std::string> left_out;
 };
+
+// Finds them. What the argument shares among threads, it may share as long as
+// the devices live.
+using DeviceFinder = std::function<ExtraDevices(const ParallelFor&)>;
 
 // Serves from Start until Shutdown. Thread-safe.
 class Server {
@@ -59,7 +67,10 @@ class Server {
   // INVALID_ARGUMENT for options that make no sense, UNAVAILABLE for addresses
   // that can not be bound.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
-      const ServerOptions& options, ExtraDevices extra = {});
+      const ServerOptions& options,
+      const DeviceFinder& find_devices = [](const ParallelFor&) {
+        return ExtraDevices();
+      });
   virtual ~Server() = default;
 
   // What is being listened on, with the ports that were picked; in the order of

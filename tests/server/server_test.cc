@@ -172,7 +172,8 @@ class ServerWithDeviceTest : public ServerTest {
     ExtraDevices extra;
     extra.cuda.built = true;
     extra.backends.push_back(std::move(backend));
-    auto server = Server::Start(options, std::move(extra));
+    auto server = Server::Start(
+        options, [&](const ParallelFor&) { return std::move(extra); });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = Connect(server_->addresses()[0]);
@@ -262,7 +263,8 @@ TEST_F(ServerWithDeviceTest, TellsOfItsDevices) {
 TEST_F(ServerWithDeviceTest, TellsWhyItHasNone) {
   ExtraDevices extra;
   extra.cuda = {.built = true, .unavailable = "No CUDA GPUs are available"};
-  auto server = Server::Start(SmallServer(), std::move(extra));
+  auto server = Server::Start(
+      SmallServer(), [&](const ParallelFor&) { return std::move(extra); });
   ASSERT_TRUE(server.ok()) << server.status();
   stub_ = v1::TensorService::NewStub(Connect((*server)->addresses()[0]));
   grpc::ClientContext context;

@@ -16,9 +16,8 @@
 
 namespace tensord {
 
-// Takes memory from the device's pool, which keeps what comes back: taking it
-// from the device costs hundreds of times more. Thread-safe; buffers keep it
-// alive.
+// Takes memory from the device's pool, which keeps what comes back, so that the
+// driver need not be asked each time. Thread-safe; buffers keep it alive.
 class CudaMemory : public std::enable_shared_from_this<CudaMemory> {
  public:
   static std::shared_ptr<CudaMemory> Make(std::shared_ptr<CudaDevice> device,

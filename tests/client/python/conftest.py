@@ -16,13 +16,17 @@ ROOT = pathlib.Path(__file__).parents[3]
 START_SECONDS = 60
 
 
+def server_binary():
+    """The server of this build."""
+    built = os.environ.get("TENSORD_SERVER")
+    return pathlib.Path(built or ROOT / "build/release/bin/tensord")
+
+
 class Server:
     """A server process on free ports of the loopback."""
 
-    def __init__(self, folder, *flags):
-        binary = os.environ.get("TENSORD_SERVER") or str(
-            ROOT / "build/release/bin/tensord"
-        )
+    def __init__(self, folder, *flags, binary=None):
+        binary = binary or server_binary()
         self._log = pathlib.Path(folder) / "server.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -20,14 +20,20 @@ def take_tour(target):
     )
 
 
+def without_reason(tour):
+    """A tour but for why there is no cuda:9: no GPU, no driver, no CUDA."""
+    return re.sub(
+        r'(device="cuda:9"\)\ntensord\.)\w+Error: .*; (its|the) devices are: ',
+        r"\1", tour)
+
+
 def test_tour_goes_as_the_readme_shows(server):
     tour = take_tour(server.target)
     readme = (ROOT / "README.md").read_text()
     shown = re.search(r"```pycon\n(.*?)```", readme, re.DOTALL)[1]
     assert (tour.returncode, tour.stderr) == (0, "")
-    # The README shows a machine without CUDA.
-    if not tensord.connect(server.target).server_info().cuda_built:
-        assert tour.stdout == shown
+    if len(tensord.connect(server.target).devices()) == 1:
+        assert without_reason(tour.stdout) == without_reason(shown)
 
 
 def test_tour_without_a_server_fails():
