@@ -78,15 +78,32 @@ class Server:
         return self._process.wait(START_SECONDS)
 
 
-@pytest.fixture(scope="session")
-def server():
+def running(binary=None):
+    """A server until the end of the session."""
     with tempfile.TemporaryDirectory() as folder:
-        started = Server(folder)
+        started = Server(folder, binary=binary)
         try:
             started.wait_until_ready()
             yield started
         finally:
             assert started.stop() == 0, started.log()
+
+
+@pytest.fixture(scope="session")
+def server():
+    yield from running()
+
+
+@pytest.fixture(scope="session")
+def gpu_server():
+    """A server with two stand-ins for CUDA devices, of 256 MiB each."""
+    yield from running(server_binary().parents[1] / "tests/tensord_stand_in")
+
+
+@pytest.fixture(scope="session")
+def gpu(gpu_server):
+    with tensord.connect(gpu_server.target) as client:
+        yield client
 
 
 @pytest.fixture

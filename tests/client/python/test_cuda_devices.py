@@ -3,13 +3,10 @@ be seen of them is as it is on the CPU, and what PyTorch says of its own.
 """
 
 import itertools
-import tempfile
 
 import numpy as np
 import pytest
 import tensord
-
-from conftest import Server, server_binary
 
 MIB = 1 << 20
 DEVICE_BYTES = 256 * MIB
@@ -17,23 +14,6 @@ DTYPES = [
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32",
     "int64", "float16", "bfloat16", "float32", "float64", "complex64",
     "complex128", "float8_e4m3fn", "float8_e5m2"]
-
-
-@pytest.fixture(scope="module")
-def gpu_server():
-    """A server with two stand-ins for CUDA devices, of 256 MiB each."""
-    binary = server_binary().parents[1] / "tests/tensord_stand_in"
-    with tempfile.TemporaryDirectory() as folder:
-        started = Server(folder, binary=binary)
-        started.wait_until_ready()
-        yield started
-        assert started.stop() == 0, started.log()
-
-
-@pytest.fixture(scope="module")
-def gpu(gpu_server):
-    with tensord.connect(gpu_server.target) as client:
-        yield client
 
 
 def bits(array):
