@@ -775,8 +775,8 @@ class PeerCast {
 
 class CudaBackend final : public DeviceBackend {
  public:
-  CudaBackend(std::shared_ptr<CudaDevice> device, ParallelFor parallel_for,
-              std::function<absl::Time()> clock)
+  CudaBackend(const std::shared_ptr<CudaDevice>& device,
+              ParallelFor parallel_for, std::function<absl::Time()> clock)
       : engine_(device, std::move(parallel_for)),
         memory_(CudaMemory::Make(device, std::move(clock))) {}
 
@@ -902,8 +902,8 @@ absl::StatusOr<std::unique_ptr<DeviceBackend>> NewCudaBackend(
     std::function<absl::Time()> clock) {
   auto device = CudaDevice::Open(std::move(runtime));
   if (!device.ok()) return device.status();
-  auto backend = std::make_unique<CudaBackend>(
-      *std::move(device), std::move(parallel_for), std::move(clock));
+  auto backend = std::make_unique<CudaBackend>(*device, std::move(parallel_for),
+                                               std::move(clock));
   if (absl::Status status = backend->Warm(); !status.ok()) return status;
   return backend;
 }

@@ -78,8 +78,8 @@ class SystemCudaRuntime final : public CudaRuntime {
       return cudaMallocFromPoolAsync(&memory, size_bytes, pool_,
                                      Native(stream));
     });
-    if (error == CudaError::kSuccess)
-      *address = static_cast<std::byte*>(memory);
+    if (error != CudaError::kSuccess) return error;
+    *address = static_cast<std::byte*>(memory);
     return error;
   }
   CudaError FreeAsync(std::byte* address, CudaStream stream) override {
