@@ -160,9 +160,15 @@ class RunningServer final : public Server {
       store_.Sweep();
       uploads_.Sweep();
       for (const auto& backend : devices_.backends()) {
-        backend->Trim(kIdleMemory);
+        if (!backend->may_wait()) backend->Trim(kIdleMemory);
       }
     });
+    // Each by itself, lest one that waits holds up the rest.
+    for (const auto& backend : devices_.backends()) {
+      if (!backend->may_wait()) continue;
+      trimmers_.push_back(std::make_unique<Repeater>(
+          kSweepInterval, [&device = *backend] { device.Trim(kIdleMemory); }));
+    }
     return absl::OkStatus();
   }
 
@@ -177,6 +183,7 @@ class RunningServer final : public Server {
     std::call_once(shutdown_, [&] {
       if (server_ != nullptr) Drain(grace);
       sweeper_.reset();
+      trimmers_.clear();
       endpoint_.reset();
     });
   }
@@ -304,6 +311,8 @@ class RunningServer final : public Server {
   std::optional<Health> health_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::optional<Repeater> sweeper_;
+  // One for each device that may wait.
+  std::vector<std::unique_ptr<Repeater>> trimmers_;
   std::vector<UnixSocketFile> socket_files_;
   std::vector<std::string> addresses_;
   std::string metrics_address_;

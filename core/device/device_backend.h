@@ -62,8 +62,10 @@ class DeviceBackend {
   // The memory that the hardware has, in use or not.
   virtual std::size_t memory_bytes() const = 0;
 
-  // Whether calls, those of writers included, may wait for hardware rather than
-  // compute. Then they are for threads that nobody else waits for.
+  // Whether calls that allocate, write, read, cast or trim, those of writers
+  // included, may wait for hardware rather than compute. Then they are for
+  // threads that nobody else waits for. Other calls, and dropping a buffer or a
+  // writer, never wait.
   virtual bool may_wait() const = 0;
 
   // OK, or why the device is out of service: what it held is lost, and it does

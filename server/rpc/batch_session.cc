@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "google/protobuf/wire_format_lite.h"
 #include "server/rpc/call.h"
+#include "server/rpc/device_threads.h"
 #include "server/wire/byte_buffer.h"
 #include "server/wire/status.h"
 
@@ -70,7 +71,7 @@ absl::Status BatchSession::Start(grpc::ByteBuffer& message) {
 }
 
 absl::StatusOr<BatchSession::Step> BatchSession::Next(
-    bool may_take_long, grpc::ByteBuffer& response) {
+    const Thread& thread, grpc::ByteBuffer& response) {
   std::int64_t handled_bytes = 0;
   while (failure_.ok()) {
     if (response_.size() >=
@@ -86,7 +87,9 @@ absl::StatusOr<BatchSession::Step> BatchSession::Next(
     }
     const bool takes_long =
         job_.has_value() && job_->source_bytes() > kMaxInlineBytes;
-    if ((takes_long && !may_take_long) || handled_bytes > kMaxInlineBytes) {
+    const bool waits = device_.has_value() && device_ != thread.device;
+    if (waits || (takes_long && !thread.may_take_long) ||
+        handled_bytes > kMaxInlineBytes) {
       return Step::kPaused;
     }
     handled_bytes += Run();
@@ -115,10 +118,28 @@ absl::StatusOr<bool> BatchSession::Read() {
 }
 
 absl::Status BatchSession::Prepare() {
-  if (!call_->has_transform_tensor()) return absl::OkStatus();
-  Transformation job;
-  absl::Status status = calls_.Prepare(call_->transform_tensor(), job);
-  if (status.ok()) job_.emplace(std::move(job));
+  switch (call_->call_case()) {
+    case v1::BatchCall::kCreateTensor:
+      device_ = WaitsFor(*context_.devices,
+                         call_->create_tensor().options().device());
+      return absl::OkStatus();
+    case v1::BatchCall::kTransformTensor:
+      return Prepare(call_->transform_tensor(), job_);
+    case v1::BatchCall::kReadTensor:
+      return Prepare(call_->read_tensor(), reading_);
+    default:
+      return absl::OkStatus();
+  }
+}
+
+template <class Request, class Job>
+absl::Status BatchSession::Prepare(const Request& request,
+                                   std::optional<Job>& job) {
+  Job prepared;
+  absl::Status status = calls_.Prepare(request, prepared);
+  if (!status.ok()) return status;
+  device_ = prepared.device;
+  job.emplace(std::move(prepared));
   return status;
 }
 
@@ -135,6 +156,8 @@ std::int64_t BatchSession::Run() {
       call_->create_tensor().npy().size() + result->array().data().size());
   // Whoever hears of a refusal finds nothing of it left.
   job_.reset();
+  reading_.reset();
+  device_.reset();
   if (!refusal_.ok()) {
     CountRefusal(refusal_, *context_.events);
     WriteError(refusal_, *result->mutable_error());
@@ -154,7 +177,7 @@ absl::Status BatchSession::Dispatch(v1::BatchResult& result) {
       return calls_.Transform(*job_, *result.mutable_tensor());
     case v1::BatchCall::kReadTensor:
       return calls_.Read(
-          call_->read_tensor(),
+          *reading_,
           static_cast<std::int64_t>(max_response_bytes_) - kResultFraming,
           *result.mutable_array());
     case v1::BatchCall::kGetTensor:

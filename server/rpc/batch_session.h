@@ -38,8 +38,17 @@ class BatchSession {
     kProcessed,
     // There is a response to send; call again when it is sent.
     kSend,
-    // What comes next takes long; call again where that does not matter.
+    // What comes next takes long, or a device; call again where that does not
+    // matter.
     kPaused,
+  };
+
+  // What the thread of a call of Next is for.
+  struct Thread {
+    // Transformations of more than kMaxInlineBytes.
+    bool may_take_long = false;
+    // Calls that have to run on this device's threads.
+    std::optional<Device> device = {};
   };
 
   // Both have to outlive the session.
@@ -49,18 +58,23 @@ class BatchSession {
   // read.
   absl::Status Start(grpc::ByteBuffer& message);
 
-  // Runs calls, of up to kMaxInlineBytes of arrays and a little more at a time,
-  // and with `may_take_long` transformations of more. Refusals of calls are
-  // results. INVALID_ARGUMENT (MESSAGE_MALFORMED) where the message can not be
-  // read on, after the results so far were sent. REQUIRES: Start.
-  absl::StatusOr<Step> Next(bool may_take_long, grpc::ByteBuffer& response);
+  // Runs calls that `thread` is for, of up to kMaxInlineBytes of arrays and a
+  // little more at a time. Refusals of calls are results. INVALID_ARGUMENT
+  // (MESSAGE_MALFORMED) where the message can not be read on, after the results
+  // so far were sent. REQUIRES: Start.
+  absl::StatusOr<Step> Next(const Thread& thread, grpc::ByteBuffer& response);
+
+  // The device whose threads have to run what comes next; nothing if any may.
+  std::optional<Device> device() const { return device_; }
 
  private:
   // Reads on to the next call, into call_; false at the end of the message.
   // MESSAGE_MALFORMED.
   absl::StatusOr<bool> Read();
-  // Finds out whether the call takes long; its refusal if it is refused.
+  // Finds out what the call takes; its refusal if it is refused.
   absl::Status Prepare();
+  template <class Request, class Job>
+  absl::Status Prepare(const Request& request, std::optional<Job>& job);
   // Runs the call; returns the bytes that it handled.
   std::int64_t Run();
   absl::Status Dispatch(v1::BatchResult& result);
@@ -78,8 +92,12 @@ class BatchSession {
   std::optional<google::protobuf::io::CodedInputStream> input_;
   // The call that is to run, in arena_; null if none was read.
   const v1::BatchCall* call_ = nullptr;
-  // Of that call, if it transforms and was accepted so far.
+  // That call, if it transforms and was accepted so far.
   std::optional<Transformation> job_;
+  // The same if it reads.
+  std::optional<Reading> reading_;
+  // The device whose threads have to run it.
+  std::optional<Device> device_;
   // Why it was not.
   absl::Status refusal_;
   // Why the message can not be read on.

@@ -16,15 +16,19 @@ class BatchReactor final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   BatchReactor(const ServiceContext& context, TensorCalls& calls,
-               asio::thread_pool& workers, grpc::CallbackServerContext& call)
-      : context_(context), workers_(workers), call_(call) {
+               asio::thread_pool& workers, DeviceThreads& device_threads,
+               grpc::CallbackServerContext& call)
+      : context_(context),
+        workers_(workers),
+        device_threads_(device_threads),
+        call_(call) {
     session_.emplace(context, calls);
-    Run(messages_.Start(), Where::kGrpc);
+    Run(messages_.Start(), kGrpcThread);
   }
 
   void OnReadDone(bool ok) override {
     TakeOver(this);
-    Run(messages_.OnRead(ok), Where::kGrpc);
+    Run(messages_.OnRead(ok), kGrpcThread);
   }
 
   void OnWriteDone(bool ok) override {
@@ -32,8 +36,8 @@ class BatchReactor final
     response_.Clear();
     if (!ok) {
       Conclude(absl::CancelledError());
-    } else if (Work(Where::kGrpc)) {
-      Run(messages_.OnProcessed(), Where::kGrpc);
+    } else if (Work(kGrpcThread)) {
+      Run(messages_.OnProcessed(), kGrpcThread);
     }
   }
 
@@ -45,12 +49,12 @@ class BatchReactor final
  private:
   using Messages = ReadAhead<grpc::ByteBuffer>;
   using Step = BatchSession::Step;
-  // Whose thread this is.
-  enum class Where { kGrpc, kWorker };
+  using Thread = BatchSession::Thread;
+  static constexpr Thread kGrpcThread{};
 
   // A message is in process from the time it is handed out until the last of
   // its results is sent; only who processes touches the session.
-  void Run(Messages::Steps steps, Where where) {
+  void Run(Messages::Steps steps, const Thread& thread) {
     for (;;) {
       HandOver(this);
       if (steps.read != nullptr) StartRead(steps.read);
@@ -59,20 +63,19 @@ class BatchReactor final
       absl::Status status =
           Guarded([&] { return session_->Start(*steps.process); });
       if (!status.ok()) return Conclude(status);
-      if (!Work(where)) return;
+      if (!Work(thread)) return;
       steps = messages_.OnProcessed();
     }
   }
 
   // Goes on with the message in process. True if it is processed; otherwise
   // somebody else goes on, or the call is over.
-  bool Work(Where where) {
+  bool Work(const Thread& thread) {
     Step step = Step::kPaused;
     while (step == Step::kPaused) {
       absl::Status status = Guarded([&] {
         if (call_.IsCancelled()) return absl::CancelledError();
-        const absl::StatusOr<Step> next =
-            session_->Next(where == Where::kWorker, response_);
+        const absl::StatusOr<Step> next = session_->Next(thread, response_);
         if (next.ok()) step = *next;
         return next.status();
       });
@@ -80,7 +83,7 @@ class BatchReactor final
         Conclude(status);
         return false;
       }
-      if (step == Step::kPaused && where == Where::kGrpc) {
+      if (step == Step::kPaused && !IsFor(thread)) {
         Move();
         return false;
       }
@@ -91,18 +94,28 @@ class BatchReactor final
     return false;
   }
 
-  // Goes on on a thread that may take its time.
+  // Whether the session, which paused, may go on on this thread.
+  bool IsFor(const Thread& thread) const {
+    const std::optional<Device> device = session_->device();
+    return thread.may_take_long &&
+           (!device.has_value() || device == thread.device);
+  }
+
+  // Goes on on a thread that may take its time: one of the device's, if the
+  // next call takes one.
   void Move() {
+    const Thread thread{.may_take_long = true, .device = session_->device()};
+    const auto work = [this, thread] {
+      TakeOver(this);
+      if (Work(thread)) Run(messages_.OnProcessed(), thread);
+    };
     HandOver(this);
-    absl::Status status = Guarded([this] {
-      asio::post(workers_, [this] {
-        TakeOver(this);
-        if (Work(Where::kWorker)) {
-          Run(messages_.OnProcessed(), Where::kWorker);
-        }
-      });
-      return absl::OkStatus();
-    });
+    absl::Status status = thread.device.has_value()
+                              ? device_threads_.Post(*thread.device, work)
+                              : Guarded([&] {
+                                  asio::post(workers_, work);
+                                  return absl::OkStatus();
+                                });
     if (!status.ok()) Conclude(status);
   }
 
@@ -118,6 +131,7 @@ class BatchReactor final
 
   const ServiceContext& context_;
   asio::thread_pool& workers_;
+  DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
   Messages messages_;
   // Gone once the call is concluded.
@@ -129,8 +143,9 @@ class BatchReactor final
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeBatch(
     const ServiceContext& context, TensorCalls& calls,
-    asio::thread_pool& workers, grpc::CallbackServerContext& call) {
-  return new BatchReactor(context, calls, workers, call);
+    asio::thread_pool& workers, DeviceThreads& device_threads,
+    grpc::CallbackServerContext& call) {
+  return new BatchReactor(context, calls, workers, device_threads, call);
 }
 
 }  // namespace tensord

@@ -7,6 +7,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/device_threads.h"
 #include "server/rpc/service_context.h"
 #include "server/rpc/tensor_calls.h"
 
@@ -14,11 +15,12 @@ namespace tensord {
 
 // Serves one call; the reactor deletes itself. Holds two requests, of which it
 // works on one, and a response: a client that does not read what it is sent is
-// not read from either. What takes long runs on `workers`. All that is passed
-// outlives the call.
+// not read from either. What takes long runs on `workers`, what takes a device
+// that may wait on its threads. All that is passed outlives the call.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeBatch(
     const ServiceContext& context, TensorCalls& calls,
-    asio::thread_pool& workers, grpc::CallbackServerContext& call);
+    asio::thread_pool& workers, DeviceThreads& device_threads,
+    grpc::CallbackServerContext& call);
 
 }  // namespace tensord
 

@@ -1,6 +1,7 @@
 #include "server/rpc/download_stream.h"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -58,17 +59,25 @@ class DownloadReactor final
     : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   DownloadReactor(const ServiceContext& context, Arena& blocks,
+                  DeviceThreads& device_threads,
                   grpc::CallbackServerContext& call,
                   const grpc::ByteBuffer& request)
-      : context_(context), blocks_(blocks), call_(call) {
-    Continue(Guarded([&] { return Open(request); }));
+      : context_(context),
+        blocks_(blocks),
+        device_threads_(device_threads),
+        call_(call) {
+    absl::Status status = Guarded([&] { return Open(request); });
+    if (status.ok()) {
+      Send();
+    } else {
+      Conclude(status);
+    }
   }
 
   void OnWriteDone(bool ok) override {
     TakeOver(this);
-    if (!ok || call_.IsCancelled()) return Conclude(absl::CancelledError());
-    if (position_ == range_.end) return Conclude(Verdict());
-    Continue(Guarded([this] { return MakeChunk(); }));
+    write_ok_ = ok;
+    Arrive();
   }
 
   void OnDone() override {
@@ -77,11 +86,45 @@ class DownloadReactor final
   }
 
  private:
-  // Sends message_, unless it could not be made.
-  void Continue(const absl::Status& made) {
-    if (!made.ok()) return Conclude(made);
+  // Sends message_. From a device that may wait the next is made meanwhile, on
+  // one of its threads; whoever is done last goes on.
+  void Send() {
+    is_ahead_ = device_.has_value() && position_ < range_.end;
+    pending_ = is_ahead_ ? 2 : 1;
     HandOver(this);
+    if (is_ahead_) MakeAhead();
     StartWrite(&message_);
+  }
+
+  void MakeAhead() {
+    absl::Status posted = device_threads_.Post(*device_, [this] {
+      TakeOver(this);
+      made_ = call_.IsCancelled() ? absl::CancelledError()
+                                  : Guarded([this] { return MakeChunk(); });
+      Arrive();
+    });
+    if (posted.ok()) return;
+    made_ = std::move(posted);
+    Arrive();
+  }
+
+  void Arrive() {
+    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) GoOn();
+  }
+
+  // message_ is sent, and the next is in next_ if it was made ahead.
+  void GoOn() {
+    if (!write_ok_ || call_.IsCancelled()) {
+      return Conclude(absl::CancelledError());
+    }
+    if (!is_ahead_) {
+      if (position_ == range_.end) return Conclude(Verdict());
+      made_ = Guarded([this] { return MakeChunk(); });
+    }
+    if (!made_.ok()) return Conclude(made_);
+    message_.Clear();
+    message_.Swap(&next_);
+    Send();
   }
 
   absl::Status Open(const grpc::ByteBuffer& bytes) {
@@ -104,6 +147,7 @@ class DownloadReactor final
     const auto range = FindRange(request, plan->total_bytes());
     if (!range.ok()) return range.status();
     plan_.emplace(*std::move(plan));
+    device_ = WaitsFor(*context_.devices, plan_->source().device());
     range_ = *range;
     send_checksums_ = request.send_checksums();
     position_ = range_.begin;
@@ -121,6 +165,7 @@ class DownloadReactor final
     message_ = SerializeMessage(response);
   }
 
+  // Into next_.
   absl::Status MakeChunk() {
     const std::byte* const stored = plan_->Borrow(position_);
     const std::int64_t end = plan_->StretchEnd(
@@ -136,7 +181,7 @@ class DownloadReactor final
     if (send_checksums_) crc32c = Crc32c(Bytes(*slice));
     std::vector<grpc::Slice> data;
     data.push_back(*std::move(slice));
-    message_ = ChunkMessage(position_, crc32c, std::move(data));
+    next_ = ChunkMessage(position_, crc32c, std::move(data));
     context_.events->ArrayBytesSent(end - position_);
     position_ = end;
     return absl::OkStatus();
@@ -164,13 +209,17 @@ class DownloadReactor final
   void Conclude(const absl::Status& status) {
     plan_.reset();
     message_.Clear();
+    next_.Clear();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }
 
   const ServiceContext& context_;
   Arena& blocks_;
+  DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
+  // The device that the tensor is on if that may wait.
+  std::optional<Device> device_;
   // Gone once the call is concluded.
   std::optional<ReadPlan> plan_;
   // Bytes of the encoded result that are wanted, and where the next chunk
@@ -178,16 +227,23 @@ class DownloadReactor final
   ByteRange range_;
   std::int64_t position_ = 0;
   bool send_checksums_ = false;
+  // What is being sent, and what is made meanwhile.
   grpc::ByteBuffer message_;
+  grpc::ByteBuffer next_;
+  // What is not done yet of sending and making, and how either went.
+  std::atomic<int> pending_ = 0;
+  bool is_ahead_ = false;
+  bool write_ok_ = false;
+  absl::Status made_;
   absl::Duration conversion_time_;
 };
 
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeDownload(
-    const ServiceContext& context, Arena& blocks,
+    const ServiceContext& context, Arena& blocks, DeviceThreads& device_threads,
     grpc::CallbackServerContext& call, const grpc::ByteBuffer& request) {
-  return new DownloadReactor(context, blocks, call, request);
+  return new DownloadReactor(context, blocks, device_threads, call, request);
 }
 
 }  // namespace tensord

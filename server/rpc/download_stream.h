@@ -6,17 +6,19 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/device_threads.h"
 #include "server/rpc/service_context.h"
 
 namespace tensord {
 
 // Serves one call; the reactor deletes itself. One message is under way at any
-// time, so a client that does not read costs one chunk: memory of the tensor
-// where its elements go out as they are stored, else a block of `blocks`. Under
-// OVERFLOW_POLICY_ERROR the verdict on the elements that were asked for comes
-// after the last of them. All that is passed outlives the call.
+// time, so a client that does not read costs one chunk, and one more where the
+// tensor is on a device that may wait, which fills it meanwhile: memory of the
+// tensor where its elements go out as they are stored, else a block of
+// `blocks`. Under OVERFLOW_POLICY_ERROR the verdict on the elements that were
+// asked for comes after the last of them. All that is passed outlives the call.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeDownload(
-    const ServiceContext& context, Arena& blocks,
+    const ServiceContext& context, Arena& blocks, DeviceThreads& device_threads,
     grpc::CallbackServerContext& call, const grpc::ByteBuffer& request);
 
 }  // namespace tensord

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "core/error.h"
 #include "server/rpc/array_receiver.h"
+#include "server/rpc/device_threads.h"
 #include "server/rpc/find_tensor.h"
 #include "server/rpc/read_plan.h"
 #include "server/wire/proto_convert.h"
@@ -121,17 +122,23 @@ absl::Status TensorCalls::CreateNew(const v1::CreateTensorRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status TensorCalls::Read(const v1::ReadTensorRequest& request,
-                               std::int64_t max_bytes,
-                               v1::ReadTensorResponse& response) {
+absl::Status TensorCalls::Prepare(const v1::ReadTensorRequest& request,
+                                  Reading& job) {
   Violations violations;
   violations.Check(ParseTensorName(request.name()).status(), "name");
-  const TensorReadOptions options =
-      ParseReadOptions(request.options(), "options", violations);
+  job.options = ParseReadOptions(request.options(), "options", violations);
   if (!violations.empty()) return violations.status();
-  const auto stored = FindTensor(*context_.store, request.name());
-  if (!stored.ok()) return stored.status();
-  auto plan = ReadPlan::Make((*stored)->tensor, options, *context_.devices);
+  auto source = FindTensor(*context_.store, request.name());
+  if (!source.ok()) return source.status();
+  job.source = *std::move(source);
+  job.device = WaitsFor(*context_.devices, job.source->tensor.device());
+  return absl::OkStatus();
+}
+
+absl::Status TensorCalls::Read(const Reading& job, std::int64_t max_bytes,
+                               v1::ReadTensorResponse& response) {
+  auto plan =
+      ReadPlan::Make(job.source->tensor, job.options, *context_.devices);
   if (!plan.ok()) return plan.status();
   *response.mutable_spec() = WriteArraySpec(plan->format());
   absl::Status status = CheckResultSize(*plan, max_bytes, response);
@@ -182,6 +189,11 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
   auto source = FindTensor(*context_.store, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
+  job.device = WaitsFor(*context_.devices, job.source->tensor.device());
+  for (const v1::Operation& operation : request.operations()) {
+    if (job.device.has_value()) break;
+    job.device = WaitsFor(*context_.devices, operation.to().device());
+  }
   auto claim = ClaimTensorId(context_, request.tensor_id());
   if (!claim.ok()) return claim.status();
   job.claim.emplace(*std::move(claim));

@@ -19,12 +19,21 @@
 #include "server/rpc/operations.h"
 #include "server/rpc/request_log.h"
 #include "server/rpc/service_context.h"
+#include "server/wire/proto_convert.h"
 #include "tensord/v1/tensord.pb.h"
 
 namespace tensord {
 
 // Work on more bytes does not run on gRPC's threads.
 inline constexpr std::int64_t kMaxInlineBytes = std::int64_t{1} << 20;
+
+// A ReadTensor whose arguments are checked. Holds its source.
+struct Reading {
+  std::shared_ptr<const StoredTensor> source;
+  TensorReadOptions options;
+  // The device whose threads have to run it; nothing if any may.
+  std::optional<Device> device;
+};
 
 // A TransformTensor whose arguments are checked. Holds its source and the id of
 // its result, but nothing of a repeated request.
@@ -43,6 +52,8 @@ struct Transformation {
   std::optional<absl::Duration> ttl;
   // Nothing if nobody asks.
   std::optional<ConversionReport> report;
+  // The device whose threads have to run it; nothing if any may.
+  std::optional<Device> device;
 };
 
 // One method per call: fills a response that is empty, or refuses with the
@@ -55,12 +66,16 @@ class TensorCalls {
   // Both have to outlive this.
   TensorCalls(const ServiceContext& context, BufferAllocator& allocator);
 
+  // To be run by the threads of the device that WaitsFor says of the request's.
   absl::Status Create(const v1::CreateTensorRequest& request,
                       v1::Tensor& response);
 
-  // RESULT_TOO_LARGE if the response would have more than `max_bytes`.
-  absl::Status Read(const v1::ReadTensorRequest& request,
-                    std::int64_t max_bytes, v1::ReadTensorResponse& response);
+  // The two halves of ReadTensor: what is quick, and what may have to run on
+  // job.device's threads. RESULT_TOO_LARGE if the response would have more than
+  // `max_bytes`. REQUIRES: `job` is new; Prepare returned OK.
+  absl::Status Prepare(const v1::ReadTensorRequest& request, Reading& job);
+  absl::Status Read(const Reading& job, std::int64_t max_bytes,
+                    v1::ReadTensorResponse& response);
 
   absl::Status Get(const v1::GetTensorRequest& request, v1::Tensor& response);
 
@@ -68,7 +83,8 @@ class TensorCalls {
                       google::protobuf::Empty& response);
 
   // The two halves of TransformTensor: what is quick, and what may take long
-  // where the source is large. REQUIRES: `job` is new; Prepare returned OK.
+  // where the source is large, or have to run on job.device's threads.
+  // REQUIRES: `job` is new; Prepare returned OK.
   absl::Status Prepare(const v1::TransformTensorRequest& request,
                        Transformation& job);
   absl::Status Transform(Transformation& job, v1::Tensor& response);

@@ -4,6 +4,7 @@
 #include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,6 +20,7 @@
 #include "server/rpc/buffer_allocator.h"
 #include "server/rpc/call.h"
 #include "server/rpc/convert_stream.h"
+#include "server/rpc/device_threads.h"
 #include "server/rpc/download_stream.h"
 #include "server/rpc/find_tensor.h"
 #include "server/rpc/page_token.h"
@@ -86,7 +88,8 @@ class Service final : public ServiceBase {
                    }),
         calls_(context_, allocator_),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
-        workers_(std::max(std::thread::hardware_concurrency(), 1U)) {}
+        workers_(std::max(std::thread::hardware_concurrency(), 1U)),
+        device_threads_(*context_.devices) {}
   ~Service() override {
     workers_.join();
     context_.uploads->Clear();
@@ -94,12 +97,12 @@ class Service final : public ServiceBase {
 
   grpc::ServerReadReactor<ByteBuffer>* UploadTensor(
       Call* call, ByteBuffer* response) override {
-    return ServeUpload(context_, allocator_, *call, *response);
+    return ServeUpload(context_, allocator_, device_threads_, *call, *response);
   }
 
   grpc::ServerWriteReactor<ByteBuffer>* DownloadTensor(
       Call* call, const ByteBuffer* request) override {
-    return ServeDownload(context_, blocks_, *call, *request);
+    return ServeDownload(context_, blocks_, device_threads_, *call, *request);
   }
 
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* ConvertArray(
@@ -108,41 +111,58 @@ class Service final : public ServiceBase {
   }
 
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* Batch(Call* call) override {
-    return ServeBatch(context_, calls_, workers_, *call);
+    return ServeBatch(context_, calls_, workers_, device_threads_, *call);
   }
 
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Reply(*call, [&] { return calls_.Create(*request, *response); });
+    return Reply(*call,
+                 WaitsFor(*context_.devices, request->options().device()),
+                 [this, request, response] {
+                   return calls_.Create(*request, *response);
+                 });
   }
 
   Unary* QueryUpload(Call* call, const v1::QueryUploadRequest* request,
                      v1::QueryUploadResponse* response) override {
-    return Reply(*call, [&] { return Query(*request, *response); });
+    std::shared_ptr<Upload> upload =
+        context_.uploads->Find(request->request_id());
+    const auto device = upload != nullptr
+                            ? WaitsFor(*context_.devices, upload->device())
+                            : std::nullopt;
+    return Reply(*call, device,
+                 [this, request, response, upload = std::move(upload)] {
+                   return Query(*request, upload.get(), *response);
+                 });
   }
 
   Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
                     v1::ReadTensorResponse* response) override {
-    return Reply(*call, [&] {
-      return calls_.Read(*request, context_.limits.max_message_bytes,
-                         *response);
+    Reading job;
+    const absl::Status status =
+        Guarded([&] { return calls_.Prepare(*request, job); });
+    const std::optional<Device> device = job.device;
+    return Reply(*call, device, [this, status, response, job = std::move(job)] {
+      return status.ok() ? calls_.Read(job, context_.limits.max_message_bytes,
+                                       *response)
+                         : status;
     });
   }
 
   Unary* TransformTensor(Call* call, const v1::TransformTensorRequest* request,
                          v1::Tensor* response) override {
-    Unary* const reactor = call->DefaultReactor();
     auto job = std::make_unique<Transformation>();
-    absl::Status status =
+    const absl::Status status =
         Guarded([&] { return calls_.Prepare(*request, *job); });
-    if (!status.ok()) {
-      End(*reactor, *call, status);
-    } else if (job->source_bytes() <= kMaxInlineBytes) {
-      Run(*reactor, *call, std::move(job), *response);
-    } else {
-      Defer(*reactor, *call, std::move(job), *response);
-    }
-    return reactor;
+    const std::optional<Device> device = job->device;
+    const bool takes_long = job->source_bytes() > kMaxInlineBytes;
+    auto work = [this, call, status, response, job = std::move(job)] {
+      if (status.ok() && call->IsCancelled()) return absl::CancelledError();
+      return status.ok() ? calls_.Transform(*job, *response) : status;
+    };
+    return status.ok() && takes_long && !device.has_value()
+               ? ReplyLater(*call, std::move(work))
+               : Reply(*call, device, std::move(work));
   }
 
   Unary* GetTensor(Call* call, const v1::GetTensorRequest* request,
@@ -197,38 +217,58 @@ class Service final : public ServiceBase {
   template <class Work>
   Unary* Reply(Call& call, Work work) {
     Unary* const reactor = call.DefaultReactor();
-    End(*reactor, call, Guarded(work));
+    Run(*reactor, call, std::move(work));
     return reactor;
   }
 
-  // Runs a transformation on a thread that may take its time.
-  void Defer(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
-             v1::Tensor& response) {
+  // The same from a thread of `device`, if there is one to wait for.
+  template <class Work>
+  Unary* Reply(Call& call, std::optional<Device> device, Work work) {
+    if (!device.has_value()) return Reply(call, std::move(work));
+    Unary* const reactor = call.DefaultReactor();
     absl::Status status = Guarded([&] {
-      asio::post(workers_, [this, &reactor, &call, job = std::move(job),
-                            &response]() mutable {
-        Run(reactor, call, std::move(job), response);
+      // What is posted has to be copyable.
+      auto posted = std::make_shared<Work>(std::move(work));
+      return device_threads_.Post(*device, [this, reactor, &call, posted] {
+        Run(*reactor, call, [&call, work = std::move(*posted)] {
+          return call.IsCancelled() ? absl::CancelledError() : work();
+        });
       });
-      return absl::OkStatus();
     });
-    if (!status.ok()) End(reactor, call, status);
+    if (!status.ok()) End(*reactor, call, status);
+    return reactor;
   }
 
-  void Run(Unary& reactor, Call& call, std::unique_ptr<Transformation> job,
-           v1::Tensor& response) {
-    absl::Status status =
-        call.IsCancelled()
-            ? absl::CancelledError()
-            : Guarded([&] { return calls_.Transform(*job, response); });
-    // Whoever hears of a refusal finds nothing of it left.
-    job.reset();
+  // The same from a thread that may take its time.
+  template <class Work>
+  Unary* ReplyLater(Call& call, Work work) {
+    Unary* const reactor = call.DefaultReactor();
+    absl::Status status = Guarded([&] {
+      asio::post(workers_,
+                 [this, reactor, &call, work = std::move(work)]() mutable {
+                   Run(*reactor, call, std::move(work));
+                 });
+      return absl::OkStatus();
+    });
+    if (!status.ok()) End(*reactor, call, status);
+    return reactor;
+  }
+
+  template <class Work>
+  void Run(Unary& reactor, Call& call, Work work) {
+    absl::Status status;
+    {
+      // Whoever hears of a refusal finds nothing of it left.
+      const Work mine = std::move(work);
+      status = Guarded(mine);
+    }
     End(reactor, call, status);
   }
 
-  absl::Status Query(const v1::QueryUploadRequest& request,
+  absl::Status Query(const v1::QueryUploadRequest& request, Upload* upload,
                      v1::QueryUploadResponse& response) {
     const std::string& id = request.request_id();
-    if (const auto upload = context_.uploads->Find(id); upload != nullptr) {
+    if (upload != nullptr) {
       std::optional<ByteRange> part;
       if (request.has_part()) {
         part = ByteRange{request.part().begin(), request.part().end()};
@@ -313,6 +353,7 @@ class Service final : public ServiceBase {
   Arena blocks_;
   const PageTokens page_tokens_;
   asio::thread_pool workers_;
+  DeviceThreads device_threads_;
 };
 
 }  // namespace

@@ -10,9 +10,9 @@
 namespace tensord {
 
 // The service, to be registered with a grpc::ServerBuilder. Its methods decode,
-// call core and encode; what may take long runs on threads of its own, so that
-// gRPC's are never held up. Thread-safe. Destroy it after the server that it is
-// registered with.
+// call core and encode; what may take long, or wait for a device, runs on
+// threads of its own, so that gRPC's are never held up. Thread-safe. Destroy it
+// after the server that it is registered with.
 //
 // The builder has to set the largest message it receives to
 // limits.max_message_bytes.

@@ -19,8 +19,12 @@ namespace {
 class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
   UploadReactor(const ServiceContext& context, BufferAllocator& allocator,
+                DeviceThreads& device_threads,
                 grpc::CallbackServerContext& call, grpc::ByteBuffer& response)
-      : context_(context), call_(call), response_(response) {
+      : context_(context),
+        device_threads_(device_threads),
+        call_(call),
+        response_(response) {
     session_.emplace(context, allocator);
     Run(messages_.Start());
   }
@@ -45,28 +49,65 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     for (;;) {
       HandOver(this);
       if (steps.read != nullptr) StartRead(steps.read);
-      if (steps.ended) End();
-      if (steps.process == nullptr) return;
-      Process(*steps.process);
-      if (!session_.has_value()) return;
+      if (steps.process == nullptr && !steps.ended) return;
+      if (device_.has_value()) return Post(steps);
+      if (!Work(steps)) return;
       steps = messages_.OnProcessed();
     }
   }
 
-  void Process(grpc::ByteBuffer& message) {
-    absl::Status status = Guarded([&] { return Take(message); });
-    message.Clear();
-    if (!status.ok() || session_->earlier_answer() != nullptr) {
-      Conclude(status);
-    }
+  // Does it on a thread of device_.
+  void Post(Messages::Steps steps) {
+    HandOver(this);
+    absl::Status status = device_threads_.Post(*device_, [this, steps] {
+      TakeOver(this);
+      if (Work(steps)) Run(messages_.OnProcessed());
+    });
+    if (!status.ok()) Conclude(status);
   }
 
-  absl::Status Take(const grpc::ByteBuffer& message) {
-    if (!pieces_.Reset(message)) return InternalError();
-    absl::Status status =
-        ParseEnvelope(pieces_.pieces(), declaration_, envelope_);
-    if (status.ok()) status = session_->Take(envelope_, declaration_);
+  // True if a message is processed and there may be more.
+  bool Work(Messages::Steps steps) {
+    if (steps.ended) {
+      End();
+      return false;
+    }
+    bool is_posted = false;
+    absl::Status status = Guarded([&] {
+      absl::Status parsed = Parse(*steps.process);
+      if (!parsed.ok()) return parsed;
+      is_posted = FindDevice();
+      return is_posted ? absl::OkStatus() : Take();
+    });
+    if (is_posted) {
+      Post(steps);
+      return false;
+    }
     pieces_.Clear();
+    steps.process->Clear();
+    if (status.ok() && session_->earlier_answer() == nullptr) return true;
+    Conclude(status);
+    return false;
+  }
+
+  absl::Status Parse(const grpc::ByteBuffer& message) {
+    if (!pieces_.Reset(message)) return InternalError();
+    return ParseEnvelope(pieces_.pieces(), declaration_, envelope_);
+  }
+
+  // Whether the message is the declaration of an upload to a device that may
+  // wait, which is device_ from then on.
+  bool FindDevice() {
+    if (device_.has_value() ||
+        envelope_.payload != Envelope::Payload::kDeclaration) {
+      return false;
+    }
+    device_ = WaitsFor(*context_.devices, declaration_.options().device());
+    return device_.has_value();
+  }
+
+  absl::Status Take() {
+    absl::Status status = session_->Take(envelope_, declaration_);
     if (status.ok() && session_->earlier_answer() != nullptr) {
       response_ = MakeMessage(*session_->earlier_answer());
     }
@@ -106,11 +147,14 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   }
 
   const ServiceContext& context_;
+  DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
   grpc::ByteBuffer& response_;
   Messages messages_;
   // Gone once the call is concluded.
   std::optional<UploadSession> session_;
+  // Whose threads have to do the work; nothing if any may. Of who processes.
+  std::optional<Device> device_;
   MessagePieces pieces_;
   Envelope envelope_;
   v1::UploadDeclaration declaration_;
@@ -120,8 +164,9 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUpload(
     const ServiceContext& context, BufferAllocator& allocator,
-    grpc::CallbackServerContext& call, grpc::ByteBuffer& response) {
-  return new UploadReactor(context, allocator, call, response);
+    DeviceThreads& device_threads, grpc::CallbackServerContext& call,
+    grpc::ByteBuffer& response) {
+  return new UploadReactor(context, allocator, device_threads, call, response);
 }
 
 }  // namespace tensord

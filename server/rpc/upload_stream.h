@@ -6,6 +6,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/buffer_allocator.h"
+#include "server/rpc/device_threads.h"
 #include "server/rpc/service_context.h"
 
 namespace tensord {
@@ -15,11 +16,13 @@ namespace tensord {
 // after the last one can still be refused. A refusal ends the call at once, and
 // gives back memory and id before the client hears of it, or as soon as the
 // other streams of the upload have noticed. An upload with a request id is
-// suspended instead when its stream ends early. All that is passed outlives the
-// call.
+// suspended instead when its stream ends early. An upload to a device that may
+// wait is worked on by that device's threads, a message at a time. All that is
+// passed outlives the call.
 grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUpload(
     const ServiceContext& context, BufferAllocator& allocator,
-    grpc::CallbackServerContext& call, grpc::ByteBuffer& response);
+    DeviceThreads& device_threads, grpc::CallbackServerContext& call,
+    grpc::ByteBuffer& response);
 
 }  // namespace tensord
 

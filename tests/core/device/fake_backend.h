@@ -4,10 +4,12 @@
 #define TENSORD_TESTS_CORE_DEVICE_FAKE_BACKEND_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -48,6 +50,37 @@ class FaultPlan {
   bool fired_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
+// Holds up whoever passes while it is closed. Thread-safe.
+class Gate {
+ public:
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    is_open_ = false;
+  }
+  void Open() {
+    const std::lock_guard lock(mutex_);
+    is_open_ = true;
+    opened_.notify_all();
+  }
+  void Pass() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    opened_.wait(lock, [this] { return is_open_; });
+    --waiting_;
+  }
+  // Those that are held up.
+  int waiting() const {
+    const std::lock_guard lock(mutex_);
+    return waiting_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable opened_;
+  bool is_open_ = true;
+  int waiting_ = 0;
+};
+
 // What it allocates says that it lies on `device`. Unless that is the CPU, the
 // host can not read it in place.
 class FakeBackend final : public DeviceBackend {
@@ -86,7 +119,10 @@ class FakeBackend final : public DeviceBackend {
   }
 
   PoolStats pool_stats() const override { return memory_->pool_stats(); }
-  void Trim(absl::Duration idle) override { memory_->Trim(idle); }
+  void Trim(absl::Duration idle) override {
+    if (hook_) hook_();
+    memory_->Trim(idle);
+  }
 
   std::unique_ptr<BufferWriter> NewWriter(
       std::shared_ptr<Buffer> buffer, std::int64_t begin,

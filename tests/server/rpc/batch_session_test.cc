@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,8 @@ class BatchSessionTest : public ::testing::Test {
   // One step; what it made goes to results_.
   Step Next(BatchSession& session, bool may_take_long) {
     grpc::ByteBuffer bytes;
-    const absl::StatusOr<Step> step = session.Next(may_take_long, bytes);
+    const absl::StatusOr<Step> step =
+        session.Next({.may_take_long = may_take_long}, bytes);
     EXPECT_TRUE(step.ok()) << step.status();
     if (*step == Step::kSend) {
       v1::BatchResponse response;
@@ -86,6 +88,49 @@ TEST_F(BatchSessionTest, PausesBeforeWhatTakesLong) {
   EXPECT_EQ(Next(session, false), Step::kSend);
   EXPECT_EQ(Next(session, false), Step::kProcessed);
   EXPECT_EQ(results_.results_size(), 3);
+}
+
+TEST_F(BatchSessionTest, PausesBeforeWhatIsForTheThreadsOfADevice) {
+  constexpr Device kCuda0{DeviceType::kCuda, 0};
+  test_.AddFakeCuda();
+  auto& create = *request_.add_calls()->mutable_create_tensor();
+  create.set_tensor_id("a");
+  *create.mutable_raw()->mutable_spec() = MakeSpec(v1::DTYPE_UINT8, {4});
+  create.mutable_raw()->set_data("abcd");
+  create.mutable_options()->set_device("cuda:0");
+  AddGet("tensors/a");
+  AddCast("tensors/a");
+  AddGet("tensors/a");
+  auto& read = *request_.add_calls()->mutable_read_tensor();
+  read.set_name("tensors/a");
+  read.mutable_options()->set_force(true);
+  BatchSession session(test_.context, calls_);
+  Start(session);
+  grpc::ByteBuffer response;
+  const auto next = [&](std::optional<Device> device) {
+    return *session.Next({.may_take_long = true, .device = device}, response);
+  };
+  EXPECT_EQ(next(std::nullopt), Step::kPaused);
+  EXPECT_EQ(session.device(), kCuda0);
+  EXPECT_EQ(next(Device{DeviceType::kCuda, 1}), Step::kPaused);
+  EXPECT_EQ(test_.store.size(), 0U);
+  EXPECT_EQ(next(kCuda0), Step::kSend);
+  EXPECT_EQ(test_.store.size(), 2U);
+  EXPECT_EQ(next(std::nullopt), Step::kProcessed);
+  v1::BatchResponse results;
+  ASSERT_TRUE(ParseMessage(response, results));
+  ASSERT_EQ(results.results_size(), 5);
+  EXPECT_EQ(results.results(4).array().data(), "abcd");
+  // Each kind of call for itself.
+  for (const int call : {2, 4}) {
+    v1::BatchRequest one;
+    *one.add_calls() = request_.calls(call);
+    message_ = SerializeMessage(one);
+    ASSERT_TRUE(session.Start(message_).ok());
+    EXPECT_EQ(next(std::nullopt), Step::kPaused) << call;
+    EXPECT_EQ(next(kCuda0), Step::kSend) << call;
+    EXPECT_EQ(next(std::nullopt), Step::kProcessed) << call;
+  }
 }
 
 TEST_F(BatchSessionTest, PausesAfterMuchWork) {

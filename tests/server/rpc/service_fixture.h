@@ -143,6 +143,8 @@ inline std::string Outcome(const grpc::Status& status) {
 // A server with one tensor, the sentinel, that has to survive everything.
 class ServiceFixture : public testing::Test {
  protected:
+  explicit ServiceFixture(CudaSupport cuda = {}) : test_(std::move(cuda)) {}
+
   static constexpr std::string_view kSentinel = "tensors/sentinel";
 
   void SetUp() override {
