@@ -302,6 +302,7 @@ absl::StatusOr<ProgramOptions> OptionsFromFlags() {
   server.tls_cert_file = absl::GetFlag(FLAGS_tls_cert);
   server.tls_key_file = absl::GetFlag(FLAGS_tls_key);
   server.tls_client_ca_file = absl::GetFlag(FLAGS_tls_client_ca);
+  server.log_format = options.log_format;
   if (absl::GetFlag(FLAGS_access_log)) server.access_log = options.log_format;
   SetSizes(server);
   absl::Status status = CheckExposure(server);
@@ -379,7 +380,9 @@ Once started, the standard error stream has these lines, in this order:
   ready
 With --log_format=json they are objects, with "event" (listening, metrics,
 ready), "time" and "address". Ports are those that were picked. Lines about
-calls have the event "call", with method, code, peer and duration_ms.
+calls have the event "call", with method, code, peer and duration_ms. A device
+that goes out of service has one with the event "device_out_of_service", with
+device and message; the server goes on without it.
 
 SIGTERM and SIGINT: health turns NOT_SERVING, new calls are refused, calls under
 way may finish within --drain_seconds. A second signal ends the process at once.

@@ -28,6 +28,7 @@
 #include "server/listen_address.h"
 #include "server/memory_size.h"
 #include "server/observe/access_log.h"
+#include "server/observe/device_watch.h"
 #include "server/observe/health.h"
 #include "server/observe/metrics.h"
 #include "server/observe/metrics_endpoint.h"
@@ -156,7 +157,10 @@ class RunningServer final : public Server {
     if (!status.ok()) return status;
     health_.emplace(server_->GetHealthCheckService());
     health_->SetServing();
+    device_watch_.emplace(devices_, *health_, options.log_format);
+    device_watch_->Look();
     sweeper_.emplace(kSweepInterval, [this] {
+      device_watch_->Look();
       store_.Sweep();
       uploads_.Sweep();
       for (const auto& backend : devices_.backends()) {
@@ -309,6 +313,8 @@ class RunningServer final : public Server {
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
   std::optional<Health> health_;
+  // Used by the sweeper once that runs.
+  std::optional<DeviceWatch> device_watch_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::optional<Repeater> sweeper_;
   // One for each device that may wait.

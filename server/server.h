@@ -42,6 +42,8 @@ struct ServerOptions {
   // Writes a line about every finished call to the standard error stream, in
   // this format; absent for none.
   std::optional<LogFormat> access_log;
+  // Of lines about devices that go out of service.
+  LogFormat log_format = LogFormat::kText;
 };
 
 // Devices beside the CPU.

@@ -122,18 +122,21 @@ class LiveGauges final : public prometheus::Collectable {
         "Bytes that were asked of the system for tensors, in use or not.");
     auto used = Family("tensord_pool_used_bytes",
                        "Bytes of tensord_pool_reserved_bytes in use.");
+    auto in_service = Family("tensord_device_in_service",
+                             "1, or 0 once the device is out of service.");
     for (const auto& backend : sources_.devices->backends()) {
       const auto stats = backend->pool_stats();
       const std::string device = DeviceString(backend->device());
       Add(limit, {{"device", device}},
           sources_.quotas->Of(backend->device()).limit_bytes());
+      Add(in_service, {{"device", device}}, backend->health().ok() ? 1 : 0);
       Add(reserved, {{"device", device}},
           static_cast<std::int64_t>(stats.reserved_bytes));
       Add(used, {{"device", device}},
           static_cast<std::int64_t>(stats.used_bytes));
     }
-    return {Tensors(usages), Memory(usages), limit,     reserved, used,
-            resident,        inflight,       suspended, build};
+    return {Tensors(usages), in_service, Memory(usages), limit, reserved, used,
+            resident,        inflight,   suspended,      build};
   }
 
  private:

@@ -30,7 +30,8 @@ struct GaugeSources {
   std::string version;
 };
 
-// tensord_tensors{device}, tensord_memory_bytes{device,kind},
+// tensord_tensors{device}, tensord_device_in_service{device},
+// tensord_memory_bytes{device,kind},
 // tensord_memory_limit_bytes{device}, tensord_pool_reserved_bytes{device},
 // tensord_pool_used_bytes{device}, process_resident_memory_bytes,
 // tensord_inflight_rpcs, tensord_suspended_uploads,

@@ -16,6 +16,7 @@
 #include "google/protobuf/empty.pb.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/absl_text.h"
 #include "server/rpc/batch_stream.h"
 #include "server/rpc/buffer_allocator.h"
 #include "server/rpc/call.h"
@@ -30,6 +31,7 @@
 #include "server/rpc/upload_stream.h"
 #include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
+#include "server/wire/status.h"
 #include "tensord/v1/tensord.grpc.pb.h"
 
 namespace tensord {
@@ -41,6 +43,9 @@ using grpc::ByteBuffer;
 
 // Blocks of chunks that are kept for the next ones.
 constexpr std::size_t kPooledBlockBytes = std::size_t{32} << 20;
+
+// Of what a device that is out of service says.
+constexpr std::size_t kMaxHealthBytes = 1024;
 
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
@@ -198,6 +203,11 @@ class Service final : public ServiceBase {
         const Quota& quota = context_.quotas->Of(backend->device());
         device.set_memory_limit_bytes(quota.limit_bytes());
         device.set_memory_used_bytes(quota.used_bytes());
+        const absl::Status health = backend->health();
+        if (!health.ok()) {
+          device.set_out_of_service(
+              PrintableUtf8(FromAbsl(health.message()), kMaxHealthBytes));
+        }
       }
       return absl::OkStatus();
     });
@@ -332,7 +342,12 @@ class Service final : public ServiceBase {
 
   absl::Status Describe(v1::ServerInfo& info) const {
     info.set_version(context_.version);
-    info.set_cuda_built(context_.devices->cuda().built);
+    const CudaSupport& cuda = context_.devices->cuda();
+    info.set_cuda_built(cuda.built);
+    info.set_cuda_unavailable(cuda.unavailable);
+    for (const auto& backend : context_.devices->backends()) {
+      info.add_devices(DeviceString(backend->device()));
+    }
     for (const DType dtype : AllDTypes()) info.add_dtypes(ToProto(dtype));
     v1::ServerLimits& limits = *info.mutable_limits();
     limits.set_max_tensor_bytes(context_.limits.max_tensor_bytes);

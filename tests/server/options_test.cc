@@ -120,7 +120,8 @@ std::vector<FlagCase> FlagCases() {
        {"json"},
        [](const ProgramOptions& o) {
          return o.log_format == LogFormat::kJson &&
-                        o.server.access_log == LogFormat::kJson
+                        o.server.access_log == LogFormat::kJson &&
+                        o.server.log_format == LogFormat::kJson
                     ? "json"
                     : "text";
        }},

@@ -20,8 +20,10 @@
 #include "grpcpp/client_context.h"
 #include "gtest/gtest.h"
 #include "server/listen_address.h"
+#include "server/memory_size.h"
 #include "tensord/v1/tensord.grpc.pb.h"
 #include "test_calls.h"
+#include "tests/core/device/fake_backend.h"
 
 namespace tensord {
 namespace {
@@ -157,6 +159,144 @@ TEST_F(ServerTest, SaysThatItIsHealthy) {
     EXPECT_EQ(Health(channel, name), kServing) << name;
   }
   EXPECT_EQ(Health(channel, "nothing"), std::nullopt);
+}
+
+// A server with a device that may wait.
+class ServerWithDeviceTest : public ServerTest {
+ protected:
+  void Start(const ServerOptions& options) {
+    auto backend = std::make_unique<FakeBackend>(Device{DeviceType::kCuda, 0},
+                                                 std::make_shared<FaultPlan>());
+    backend->SetHook([this] { gate_.Pass(); });
+    device_ = backend.get();
+    ExtraDevices extra;
+    extra.cuda.built = true;
+    extra.backends.push_back(std::move(backend));
+    auto server = Server::Start(options, std::move(extra));
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    channel_ = Connect(server_->addresses()[0]);
+    stub_ = v1::TensorService::NewStub(channel_);
+  }
+
+  void TearDown() override {
+    gate_.Open();
+    server_.reset();
+  }
+
+  std::optional<int> DeviceHealth() {
+    return Health(channel_, std::string(kService) + "/cuda:0");
+  }
+
+  v1::ListDevicesResponse Devices() {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+    v1::ListDevicesResponse devices;
+    EXPECT_TRUE(stub_->ListDevices(&context, {}, &devices).ok());
+    return devices;
+  }
+
+  grpc::Status Create(std::size_t bytes) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+    v1::CreateTensorRequest request;
+    request.mutable_raw()->mutable_spec()->set_dtype(v1::DTYPE_UINT8);
+    request.mutable_raw()->mutable_spec()->add_shape(
+        static_cast<std::int64_t>(bytes));
+    request.mutable_raw()->set_data(std::string(bytes, 'a'));
+    request.mutable_options()->set_device("cuda:0");
+    v1::Tensor tensor;
+    return stub_->CreateTensor(&context, request, &tensor);
+  }
+
+  Gate gate_;
+  FakeBackend* device_ = nullptr;
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::TensorService::Stub> stub_;
+};
+
+TEST_F(ServerWithDeviceTest, EachDeviceHasALimit) {
+  ServerOptions options = SmallServer();
+  options.cuda_memory_limit = {.value = 1000, .is_percent = false};
+  Start(options);
+  EXPECT_TRUE(Create(600).ok());
+  const grpc::Status full = Create(401);
+  EXPECT_EQ(full.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(full.error_message(),
+              StartsWith("CUDA out of memory. Tried to allocate 401 bytes. GPU "
+                         "0 has a total capacity of "));
+  const v1::ListDevicesResponse devices = Devices();
+  ASSERT_EQ(devices.devices_size(), 2);
+  EXPECT_EQ(devices.devices(0).memory_limit_bytes(),
+            options.memory_limit_bytes);
+  EXPECT_EQ(devices.devices(0).memory_used_bytes(), 0);
+  EXPECT_EQ(devices.devices(1).name(), "cuda:0");
+  EXPECT_EQ(devices.devices(1).memory_limit_bytes(), 1000);
+  EXPECT_EQ(devices.devices(1).memory_used_bytes(), 600);
+}
+
+TEST_F(ServerWithDeviceTest, LimitsAreAPartOfTheDevicesMemory) {
+  Start(SmallServer());
+  const auto total = static_cast<std::int64_t>(device_->memory_bytes());
+  EXPECT_EQ(Devices().devices(1).memory_limit_bytes(),
+            ToBytes(kDefaultCudaMemoryLimit, total));
+  ServerOptions options = SmallServer();
+  options.cuda_memory_limit = {.value = total + 1, .is_percent = false};
+  Start(options);
+  EXPECT_EQ(Devices().devices(1).memory_limit_bytes(), total);
+}
+
+TEST_F(ServerWithDeviceTest, TellsOfItsDevices) {
+  Start(SmallServer());
+  grpc::ClientContext context;
+  v1::ServerInfo info;
+  ASSERT_TRUE(stub_->GetServerInfo(&context, {}, &info).ok());
+  EXPECT_TRUE(info.cuda_built());
+  EXPECT_THAT(info.devices(), ElementsAre("cpu", "cuda:0"));
+  EXPECT_EQ(info.cuda_unavailable(), "");
+  EXPECT_EQ(Health(channel_, std::string(kService) + "/cpu"), kServing);
+  EXPECT_EQ(DeviceHealth(), kServing);
+}
+
+TEST_F(ServerWithDeviceTest, TellsWhyItHasNone) {
+  ExtraDevices extra;
+  extra.cuda = {.built = true, .unavailable = "No CUDA GPUs are available"};
+  auto server = Server::Start(SmallServer(), std::move(extra));
+  ASSERT_TRUE(server.ok()) << server.status();
+  stub_ = v1::TensorService::NewStub(Connect((*server)->addresses()[0]));
+  grpc::ClientContext context;
+  v1::ServerInfo info;
+  ASSERT_TRUE(stub_->GetServerInfo(&context, {}, &info).ok());
+  EXPECT_TRUE(info.cuda_built());
+  EXPECT_THAT(info.devices(), ElementsAre("cpu"));
+  EXPECT_EQ(info.cuda_unavailable(), "No CUDA GPUs are available");
+  EXPECT_EQ(Create(1).error_message(),
+            "No CUDA GPUs are available; the devices are: cpu");
+}
+
+TEST_F(ServerWithDeviceTest, GoesOnWithoutADevice) {
+  Start(SmallServer());
+  // Even while calls to the device do not return.
+  gate_.Close();
+  std::vector<std::thread> stalled;
+  for (int i = 0; i < 64; ++i) stalled.emplace_back([this] { Create(8); });
+  device_->TakeOutOfService(absl::InternalError("fell off the bus"));
+  const absl::Time end = absl::Now() + kPatience;
+  while (DeviceHealth() != kNotServing && absl::Now() < end) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_EQ(DeviceHealth(), kNotServing);
+  for (const char* name :
+       {"", kService, "tensord.v1.TensorService/cpu", "tensord-liveness"}) {
+    EXPECT_EQ(Health(channel_, name), kServing) << name;
+  }
+  const v1::ListDevicesResponse devices = Devices();
+  EXPECT_EQ(devices.devices(0).out_of_service(), "");
+  EXPECT_EQ(devices.devices(1).out_of_service(), "fell off the bus");
+  EXPECT_TRUE(Upload(channel_).Finish().ok());
+  gate_.Open();
+  for (std::thread& thread : stalled) thread.join();
 }
 
 TEST_F(ServerTest, ReflectionListsTheService) {

@@ -403,6 +403,8 @@ def test_server_info(wire):
     assert info.limits.max_tensor_bytes == harness.MAX_TENSOR_BYTES
     assert info.limits.memory_limit_bytes == harness.MEMORY_LIMIT
     assert info.limits.max_dimensions == 64
+    assert info.devices[0] == "cpu"
+    assert info.cuda_built or not info.cuda_unavailable
     assert (0 < info.limits.max_chunk_bytes <
             info.limits.max_message_bytes < 64 << 20)
     assert 0 <= time.time() - info.start_time.seconds < 3600
@@ -414,6 +416,7 @@ def test_devices(wire):
     assert cpu.name == "cpu"
     assert cpu.description
     assert cpu.memory_limit_bytes == harness.MEMORY_LIMIT
+    assert cpu.out_of_service == ""
     assert cpu.memory_used_bytes == harness.sentinel_array().nbytes
 
 

@@ -253,7 +253,8 @@ DeviceInfo FromProto(const v1::Device& device) {
   return {.name = device.name(),
           .description = device.description(),
           .memory_limit_bytes = device.memory_limit_bytes(),
-          .memory_used_bytes = device.memory_used_bytes()};
+          .memory_used_bytes = device.memory_used_bytes(),
+          .out_of_service = device.out_of_service()};
 }
 
 ServerInfo FromProto(const v1::ServerInfo& info) {
@@ -273,6 +274,8 @@ ServerInfo FromProto(const v1::ServerInfo& info) {
   result.max_dimensions = limits.max_dimensions();
   result.max_upload_parts = limits.max_upload_parts();
   result.start_time = ToTime(info.start_time());
+  result.devices.assign(info.devices().begin(), info.devices().end());
+  result.cuda_unavailable = info.cuda_unavailable();
   return result;
 }
 

@@ -135,6 +135,20 @@ TEST(ProtoConvertTest, LeavesOutUnknownDtypesOfServers) {
   EXPECT_EQ(result.max_chunk_bytes, 9);
 }
 
+TEST(ProtoConvertTest, TellsOfDevices) {
+  v1::ServerInfo info;
+  info.add_devices("cpu");
+  info.add_devices("cuda:0");
+  info.set_cuda_unavailable("No CUDA GPUs are available");
+  const ServerInfo result = FromProto(info);
+  EXPECT_EQ(result.devices, (std::vector<std::string>{"cpu", "cuda:0"}));
+  EXPECT_EQ(result.cuda_unavailable, "No CUDA GPUs are available");
+  v1::Device device;
+  device.set_name("cuda:0");
+  device.set_out_of_service("an uncorrectable ECC error");
+  EXPECT_EQ(FromProto(device).out_of_service, "an uncorrectable ECC error");
+}
+
 TEST(ProtoConvertTest, SurvivesAnyTimestamp) {
   v1::Tensor tensor = SoundTensor();
   tensor.mutable_create_time()->set_seconds(

@@ -98,6 +98,10 @@ def test_devices_and_server_info(c):
     first = c.devices()[0]
     assert first.device == tensord.device("cpu")
     assert 0 <= first.memory_used_bytes < first.memory_limit_bytes
+    assert first.out_of_service == ""
+    info = c.server_info()
+    assert info.devices == tuple(one.device for one in c.devices())
+    assert info.cuda_built or not info.cuda_unavailable
     info = c.server_info()
     assert info.version == tensord.__version__
     assert set(info.dtypes) >= {tensord.float32, tensord.float8_e5m2}

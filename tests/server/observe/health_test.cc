@@ -37,5 +37,26 @@ TEST(HealthTest, ADrainingServerIsAlive) {
                                          {"tensord-liveness", true}}));
 }
 
+TEST(HealthTest, DevicesHaveStatesOfTheirOwn) {
+  FakeService service;
+  Health health(&service);
+  health.SetServing();
+  const Device cuda{DeviceType::kCuda, 0};
+  health.SetDevice(kCpuDevice, true);
+  health.SetDevice(cuda, true);
+  health.SetDevice(cuda, false);
+  EXPECT_EQ(service.serving(), (std::map<std::string, bool>{
+                                   {"", true},
+                                   {"tensord.v1.TensorService", true},
+                                   {"tensord.v1.TensorService/cpu", true},
+                                   {"tensord.v1.TensorService/cuda:0", false},
+                                   {"tensord-liveness", true}}));
+  health.SetDraining();
+  // A look that was under way.
+  health.SetDevice(kCpuDevice, true);
+  EXPECT_FALSE(service.serving().at("tensord.v1.TensorService/cpu"));
+  EXPECT_FALSE(service.serving().at("tensord.v1.TensorService/cuda:0"));
+}
+
 }  // namespace
 }  // namespace tensord

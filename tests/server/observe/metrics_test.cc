@@ -229,6 +229,15 @@ TEST_F(MetricsTest, CountsTheMemoryOfEachDevice) {
   EXPECT_EQ(Value("tensord_memory_bytes{device=\"cpu\",kind=\"reserved\"}"), 0);
 }
 
+TEST_F(MetricsTest, TellsOfDevicesThatAreOutOfService) {
+  EXPECT_EQ(Value("tensord_device_in_service{device=\"cpu\"}"), 1);
+  EXPECT_EQ(Value("tensord_device_in_service{device=\"cuda:0\"}"), 1);
+  static_cast<FakeBackend&>(**devices_.Find(kCuda0))
+      .TakeOutOfService(absl::InternalError("broken"));
+  EXPECT_EQ(Value("tensord_device_in_service{device=\"cpu\"}"), 1);
+  EXPECT_EQ(Value("tensord_device_in_service{device=\"cuda:0\"}"), 0);
+}
+
 TEST_F(MetricsTest, SeesEveryPageOfTheStore) {
   const auto shared = NewBuffer(1);
   for (int i = 0; i < 2500; ++i) Store(absl::StrCat("t", i), shared);

@@ -83,6 +83,9 @@ struct DeviceInfo {
   std::string description = {};
   std::int64_t memory_limit_bytes = 0;
   std::int64_t memory_used_bytes = 0;
+  // Why it is out of service until the server is started again; empty while it
+  // works.
+  std::string out_of_service = {};
 };
 
 struct ServerInfo {
@@ -97,6 +100,10 @@ struct ServerInfo {
   // 0: arrays are not taken over several connections.
   int max_upload_parts = 0;
   absl::Time start_time = {};
+  // "cpu", "cuda:0" and so on.
+  std::vector<std::string> devices = {};
+  // Why there are no CUDA devices although cuda_built; else empty.
+  std::string cuda_unavailable = {};
 };
 
 struct TensorPage {

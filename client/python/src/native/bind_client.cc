@@ -111,6 +111,7 @@ nb::list Devices(const Client& self) {
     entry["description"] = device.description;
     entry["memory_limit_bytes"] = device.memory_limit_bytes;
     entry["memory_used_bytes"] = device.memory_used_bytes;
+    entry["out_of_service"] = device.out_of_service;
     result.append(entry);
   }
   return result;
@@ -132,6 +133,10 @@ nb::dict GetServerInfo(const Client& self) {
   result["max_dimensions"] = info.max_dimensions;
   result["max_upload_parts"] = info.max_upload_parts;
   result["start_time"] = FromTime(info.start_time);
+  nb::list devices;
+  for (const std::string& device : info.devices) devices.append(device);
+  result["devices"] = devices;
+  result["cuda_unavailable"] = info.cuda_unavailable;
   return result;
 }
 

@@ -45,17 +45,26 @@ class ConversionReport:
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """A device that can hold tensors, and its memory."""
+    """A device that can hold tensors, and its memory.
+
+    ``out_of_service`` says why the device works no more until the server is
+    started again; it is empty while it works.
+    """
 
     device: device
     description: str
     memory_limit_bytes: int
     memory_used_bytes: int
+    out_of_service: str
 
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server is, and its limits. Times are seconds since 1970."""
+    """What a server is, and its limits. Times are seconds since 1970.
+
+    ``cuda_unavailable`` says why there are no CUDA devices although the server
+    was built with CUDA; else it is empty.
+    """
 
     version: str
     cuda_built: bool
@@ -67,6 +76,8 @@ class ServerInfo:
     max_dimensions: int
     max_upload_parts: int
     start_time: float
+    devices: tuple[device, ...]
+    cuda_unavailable: str
 
 
 def tensor_info(info: native.Info) -> TensorInfo:
@@ -92,4 +103,5 @@ def device_info(info: dict[str, Any]) -> DeviceInfo:
 def server_info(info: dict[str, Any]) -> ServerInfo:
     """What the native module tells of a server, in Python's terms."""
     dtypes = tuple(ALL_DTYPES[code] for code in info["dtypes"])
-    return ServerInfo(**{**info, "dtypes": dtypes})
+    devices = tuple(device(name) for name in info["devices"])
+    return ServerInfo(**{**info, "dtypes": dtypes, "devices": devices})
