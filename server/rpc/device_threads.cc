@@ -28,14 +28,12 @@ DeviceThreads::~DeviceThreads() {
   for (const auto& pool : pools_) pool->threads.join();
 }
 
-absl::Status DeviceThreads::Post(Device device,
-                                 absl::AnyInvocable<void() &&> work) {
+absl::Status DeviceThreads::Post(Device device, std::function<void()> work) {
   const auto pool =
       std::find_if(pools_.begin(), pools_.end(),
                    [&](const auto& one) { return one->device == device; });
   return Guarded([&] {
-    asio::post((*pool)->threads,
-               [work = std::move(work)]() mutable { std::move(work)(); });
+    asio::post((*pool)->threads, std::move(work));
     return absl::OkStatus();
   });
 }

@@ -2,12 +2,12 @@
 #ifndef TENSORD_SERVER_RPC_DEVICE_THREADS_H_
 #define TENSORD_SERVER_RPC_DEVICE_THREADS_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "core/device/device.h"
 #include "core/device/device_registry.h"
@@ -30,7 +30,7 @@ class DeviceThreads {
   // Has a thread of `device` do `work`, after what was posted before and beside
   // it. RESOURCE_EXHAUSTED (MEMORY_EXHAUSTED): it can not be queued, and is not
   // done. REQUIRES: WaitsFor says `device`; `work` does not throw.
-  absl::Status Post(Device device, absl::AnyInvocable<void() &&> work);
+  absl::Status Post(Device device, std::function<void()> work);
 
  private:
   struct Pool;

@@ -122,7 +122,8 @@ class DownloadReactor final
       made_ = Guarded([this] { return MakeChunk(); });
     }
     if (!made_.ok()) return Conclude(made_);
-    message_ = std::move(next_);
+    message_.Clear();
+    message_.Swap(&next_);
     Send();
   }
 

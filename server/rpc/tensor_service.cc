@@ -4,6 +4,7 @@
 #include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -161,9 +162,8 @@ class Service final : public ServiceBase {
     const std::optional<Device> device = job->device;
     const bool takes_long = job->source_bytes() > kMaxInlineBytes;
     auto work = [this, call, status, response, job = std::move(job)] {
-      if (!status.ok()) return status;
-      return call->IsCancelled() ? absl::CancelledError()
-                                 : calls_.Transform(*job, *response);
+      if (status.ok() && call->IsCancelled()) return absl::CancelledError();
+      return status.ok() ? calls_.Transform(*job, *response) : status;
     };
     return status.ok() && takes_long && !device.has_value()
                ? ReplyLater(*call, std::move(work))
@@ -236,12 +236,15 @@ class Service final : public ServiceBase {
   Unary* Reply(Call& call, std::optional<Device> device, Work work) {
     if (!device.has_value()) return Reply(call, std::move(work));
     Unary* const reactor = call.DefaultReactor();
-    absl::Status status = device_threads_.Post(
-        *device, [this, reactor, &call, work = std::move(work)]() mutable {
-          Run(*reactor, call, [&call, work = std::move(work)] {
-            return call.IsCancelled() ? absl::CancelledError() : work();
-          });
+    absl::Status status = Guarded([&] {
+      // What is posted has to be copyable.
+      auto posted = std::make_shared<Work>(std::move(work));
+      return device_threads_.Post(*device, [this, reactor, &call, posted] {
+        Run(*reactor, call, [&call, work = std::move(*posted)] {
+          return call.IsCancelled() ? absl::CancelledError() : work();
         });
+      });
+    });
     if (!status.ok()) End(*reactor, call, status);
     return reactor;
   }
