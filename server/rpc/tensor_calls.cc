@@ -189,11 +189,6 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
   auto source = FindTensor(*context_.store, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
-  job.device = WaitsFor(*context_.devices, job.source->tensor.device());
-  for (const v1::Operation& operation : request.operations()) {
-    if (job.device.has_value()) break;
-    job.device = WaitsFor(*context_.devices, operation.to().device());
-  }
   auto claim = ClaimTensorId(context_, request.tensor_id());
   if (!claim.ok()) return claim.status();
   job.claim.emplace(*std::move(claim));
