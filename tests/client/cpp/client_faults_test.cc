@@ -460,8 +460,10 @@ TEST_F(ClientFaultsTest, ARefusalOfAPartEndsTheOthers) {
     reader.Read(&request);
     if (request.declaration().part().begin() > 0) {
       ++waiting;
-      // Until the client gives up.
       ReadAll(reader);
+      while (!FakeService::UploadIsCancelled()) {
+        absl::SleepFor(absl::Milliseconds(1));
+      }
       return grpc::Status::CANCELLED;
     }
     while (waiting < 2) absl::SleepFor(absl::Milliseconds(1));

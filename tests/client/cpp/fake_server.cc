@@ -20,6 +20,9 @@ constexpr int kPollMs = 5;
 // Little, so that what a stalled line does not take stays with its sender.
 constexpr int kReceiveBufferBytes = 16384;
 
+// What the calling thread answers.
+thread_local grpc::ServerContext* upload_call = nullptr;
+
 grpc::Status Unset() {
   return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "not set");
 }
@@ -69,9 +72,12 @@ grpc::Status FakeService::CreateTensor(grpc::ServerContext*,
   return create ? create(*request, response) : Unset();
 }
 
+bool FakeService::UploadIsCancelled() { return upload_call->IsCancelled(); }
+
 grpc::Status FakeService::UploadTensor(
-    grpc::ServerContext*, grpc::ServerReader<v1::UploadTensorRequest>* reader,
-    v1::Tensor* response) {
+    grpc::ServerContext* context,
+    grpc::ServerReader<v1::UploadTensorRequest>* reader, v1::Tensor* response) {
+  upload_call = context;
   return upload ? upload(*reader, response) : Unset();
 }
 

@@ -44,6 +44,9 @@ class FakeService final : public v1::TensorService::Service {
       grpc::ServerReaderWriter<v1::BatchResponse, v1::BatchRequest>&)>
       batch;
 
+  // Whether the client gave up the upload that the calling thread answers.
+  static bool UploadIsCancelled();
+
  private:
   grpc::Status GetServerInfo(grpc::ServerContext* context,
                              const v1::GetServerInfoRequest* request,
