@@ -82,6 +82,8 @@ class DeviceBackend {
     // Bytes that were asked of the system, and how many of them are in buffers.
     std::size_t reserved_bytes = 0;
     std::size_t used_bytes = 0;
+    // Page-locked memory of the host that transfers pass, beside those.
+    std::size_t pinned_bytes = 0;
   };
   virtual PoolStats pool_stats() const = 0;
 

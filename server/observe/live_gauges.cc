@@ -150,7 +150,9 @@ class LiveGauges final : public prometheus::Collectable {
 
   prometheus::MetricFamily Memory(const DeviceUsages& usages) const {
     auto family = Family("tensord_memory_bytes",
-                         "Bytes that count against the memory limit.");
+                         "Bytes that count against the memory limit, and "
+                         "beside them the host's that are pinned for "
+                         "transfers.");
     usages.ForEach([&](Device device, const Usage& usage) {
       const std::string name = DeviceString(device);
       Add(family, {{"device", name}, {"kind", "stored"}}, usage.stored_bytes);
@@ -159,6 +161,12 @@ class LiveGauges final : public prometheus::Collectable {
               sources_.quotas->Of(device).used_bytes() - usage.stored_bytes,
               0));
     });
+    for (const auto& backend : sources_.devices->backends()) {
+      if (!backend->may_wait()) continue;
+      Add(family,
+          {{"device", DeviceString(backend->device())}, {"kind", "pinned"}},
+          static_cast<std::int64_t>(backend->pool_stats().pinned_bytes));
+    }
     return family;
   }
 

@@ -802,7 +802,12 @@ class CudaBackend final : public DeviceBackend {
       std::size_t size_bytes) override {
     return memory_->Allocate(size_bytes);
   }
-  PoolStats pool_stats() const override { return memory_->stats(); }
+  PoolStats pool_stats() const override {
+    PoolStats stats = memory_->stats();
+    stats.pinned_bytes =
+        engine_.uploads.pinned_bytes() + engine_.downloads.pinned_bytes();
+    return stats;
+  }
   void Trim(absl::Duration idle) override { memory_->Trim(idle); }
 
   std::unique_ptr<BufferWriter> NewWriter(

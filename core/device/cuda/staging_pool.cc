@@ -94,6 +94,7 @@ absl::Status StagingPool::Make(Slot& slot) {
     status =
         device_.Check(runtime.MallocHost(kSlotBytes + kRecordBytes, &slot.host),
                       "allocation of page-locked memory");
+    if (status.ok()) pinned_bytes_ += kSlotBytes + kRecordBytes;
   }
   if (status.ok() && slot.device == nullptr) {
     status =
@@ -116,7 +117,10 @@ void StagingPool::Destroy(Slot& slot) {
   // Nobody is left to tell of errors.
   CudaRuntime& runtime = device_.runtime();
   if (slot.device != nullptr) runtime.Free(slot.device);
-  if (slot.host != nullptr) runtime.FreeHost(slot.host);
+  if (slot.host != nullptr) {
+    runtime.FreeHost(slot.host);
+    pinned_bytes_ -= kSlotBytes + kRecordBytes;
+  }
   if (slot.done != nullptr) runtime.DestroyEvent(slot.done);
 }
 

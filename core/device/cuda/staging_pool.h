@@ -2,6 +2,7 @@
 #ifndef TENSORD_CORE_DEVICE_CUDA_STAGING_POOL_H_
 #define TENSORD_CORE_DEVICE_CUDA_STAGING_POOL_H_
 
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <list>
@@ -98,6 +99,9 @@ class StagingPool {
   // A slot that is there for the taking, if any.
   std::optional<Lease> TryAcquire() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Page-locked memory of all slots.
+  std::size_t pinned_bytes() const { return pinned_bytes_; }
+
  private:
   struct Taken {
     Slot* slot;
@@ -119,6 +123,7 @@ class StagingPool {
   void PutInFlight(Slot& slot, bool oldest) ABSL_LOCKS_EXCLUDED(mutex_);
 
   CudaDevice& device_;
+  std::atomic<std::size_t> pinned_bytes_ = 0;
   Mutex mutex_;
   Condition returned_;
   std::size_t max_slots_ ABSL_GUARDED_BY(mutex_);

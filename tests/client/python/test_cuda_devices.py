@@ -166,3 +166,18 @@ def test_absent_devices_are_told_as_pytorch_does(gpu):
         assert str(caught.value) == (
             "CUDA error: invalid device ordinal; there is no device cuda:7; "
             "there are: cpu, cuda:0, cuda:1")
+
+
+def test_metrics_tell_of_devices(gpu, gpu_server):
+    stored = 'tensord_memory_bytes{device="cuda:1",kind="stored"}'
+    before = gpu_server.metrics()[stored]
+    t = gpu.tensor(np.zeros(1000), device="cuda:1")
+    metrics = gpu_server.metrics()
+    assert metrics[stored] == before + 8000
+    assert metrics['tensord_device_in_service{device="cuda:1"}'] == 1
+    assert metrics['tensord_memory_limit_bytes{device="cuda:1"}'] == (
+        DEVICE_BYTES * 9 // 10)
+    assert metrics['tensord_memory_bytes{device="cuda:1",kind="pinned"}'] >= (
+        8 * MIB)
+    t.delete()
+    assert gpu_server.metrics()[stored] == before

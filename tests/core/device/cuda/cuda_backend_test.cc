@@ -159,8 +159,10 @@ TEST_F(CudaBackendTest, ReadsOfSlicesMoveOnlyTheSlice) {
   const Layout layout{{500}, {-2}, 998};
   const Bytes read = Read({buffer, DType::kFloat64, layout}, DType::kFloat64);
   EXPECT_EQ(machine_->traffic().to_host, 4000U);
-  EXPECT_EQ(std::memcmp(read.data(), source.data() + 998 * 8, 8), 0);
-  EXPECT_EQ(std::memcmp(read.data() + 8 * 499, source.data(), 8), 0);
+  const Bytes first(source.begin() + 7984, source.begin() + 7992);
+  const Bytes last(source.begin(), source.begin() + 8);
+  EXPECT_EQ(Bytes(read.begin(), read.begin() + 8), first);
+  EXPECT_EQ(Bytes(read.end() - 8, read.end()), last);
 }
 
 // ---- Arrays of many slots ---------------------------------------------------
@@ -315,6 +317,9 @@ TEST_F(CudaBackendTest, GivesBackWhatWasNotNeededForAWhile) {
 TEST_F(CudaBackendTest, HasMemoryFromTheStart) {
   EXPECT_GT(backend_->pool_stats().reserved_bytes, 0U);
   EXPECT_EQ(backend_->pool_stats().used_bytes, 0U);
+  // A slot each way.
+  EXPECT_EQ(backend_->pool_stats().pinned_bytes,
+            2 * (kSlot + StagingPool::kRecordBytes));
 }
 
 TEST_F(CudaBackendTest, BuffersOutliveTheBackend) {
