@@ -262,10 +262,10 @@ class FakeStream {
       if (work == nullptr) return;
       machine_gate_.Pass();
       gate_.Pass();
-      const unsigned draw = random_() % 16;
+      const unsigned draw = random_() % 64;
       if (draw == 0) {
-        std::this_thread::sleep_for(std::chrono::microseconds(200));
-      } else if (draw < 6) {
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+      } else if (draw < 24) {
         std::this_thread::yield();
       }
       work();
