@@ -247,8 +247,7 @@ TENSORD_HOST_DEVICE void RunGatherThread(const GatherLaunch& launch,
                                          std::uint64_t block,
                                          std::uint32_t thread) {
   using Element = Packet<std::uint8_t, kItemSize>;
-  const bool is_short =
-      launch.begin + launch.count <= std::uint64_t{UINT32_MAX};
+  const bool is_short = launch.total <= std::uint64_t{UINT32_MAX};
   for (std::uint32_t i = 0; i < kUnroll; ++i) {
     const std::uint64_t position = block * kGatherBlockElements +
                                    std::uint64_t{i} * kBlockThreads + thread;

@@ -43,9 +43,10 @@ struct GatherLaunch {
   // The element with all indices 0.
   const std::byte* src;
   std::byte* dst;
-  // Which of the layout's elements, in C order.
+  // Which of the layout's `total` elements, in C order.
   std::uint64_t begin;
   std::uint64_t count;
+  std::uint64_t total;
   std::int64_t shape[kMaxDimensions];
   // In elements.
   std::int64_t strides[kMaxDimensions];

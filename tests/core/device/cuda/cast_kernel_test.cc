@@ -110,6 +110,7 @@ TEST(GatherKernelTest, PacksElementsOfAnyLayout) {
     const Bytes storage =
         RandomBytes(random, static_cast<std::size_t>(last - first + 1) * size);
     launch.src = storage.data() - first * static_cast<std::int64_t>(size);
+    launch.total = elements;
     launch.begin = random() % elements;
     launch.count = random() % (elements - launch.begin) + 1;
     Bytes result(launch.count * size);
@@ -148,10 +149,29 @@ TEST(GatherKernelTest, CountsBeyond32Bits) {
   launch.strides[1] = 1;
   launch.begin = (std::uint64_t{1} << 40) + 1;
   launch.count = 4;
+  launch.total = std::uint64_t{1} << 41;
   RunGather(launch);
   EXPECT_EQ(result[0], 8);
   EXPECT_EQ(result[1], 7);
   EXPECT_EQ(result[3], 7);
+}
+
+// The first elements of rows whose length 32 bits do not hold.
+TEST(GatherKernelTest, RowsMayBeLongerThan32Bits) {
+  const std::uint16_t storage[] = {7};
+  std::uint16_t result[2] = {};
+  GatherLaunch launch{};
+  launch.item_size = 2;
+  launch.rank = 2;
+  launch.src = reinterpret_cast<const std::byte*>(storage);
+  launch.dst = reinterpret_cast<std::byte*>(result);
+  launch.shape[0] = 2;
+  launch.shape[1] = std::int64_t{1} << 32;
+  launch.count = 2;
+  launch.total = std::uint64_t{1} << 33;
+  RunGather(launch);
+  EXPECT_EQ(result[0], 7);
+  EXPECT_EQ(result[1], 7);
 }
 
 }  // namespace
