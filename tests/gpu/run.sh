@@ -2,6 +2,8 @@
 # Checks and measures the CUDA devices of this machine: conformance, exactness, then benchmarks. Needs a driver, and
 # what a build left in build/release/gpu, which may come from another machine; builds that first if it is not there.
 #
+# Where `python3` has torch, its casts are measured too.
+#
 # Usage: tests/gpu/run.sh [--quick]
 #
 # With --quick, exactness takes 10^6 patterns for each pair of wide dtypes instead of 10^8.
@@ -24,3 +26,4 @@ if [[ ! -x $programs/gpu_test || ! -x $programs/gpu_bench ]]; then
 fi
 "$programs/gpu_test" --gtest_brief=1
 "$programs/gpu_bench"
+if python3 -c 'import torch' 2>/dev/null; then python3 tests/gpu/torch_casts.py; fi
