@@ -490,6 +490,29 @@ TEST_F(CudaPeerTest, MovesLargeArraysWithoutTheHost) {
             source.size() * 3 + source.size() / 2);
 }
 
+// The wait for a copy fails while the copy is on its way; then its source goes.
+TEST_F(CudaPeerTest, NothingIsReadAfterAnError) {
+  constexpr std::size_t kSize = 4 * kSlot;
+  for (int i = 0; i < 5; ++i) {
+    auto source = Store(RandomBytes(kSize));
+    const std::shared_ptr<Buffer> result = *peer_->Allocate(kSize);
+    machine_->Pause();
+    machine_->FailAfter(1, FakeCudaMachine::Fault::kOnce);
+    std::jthread resuming([this] {
+      absl::SleepFor(absl::Milliseconds(5));
+      machine_->Resume();
+    });
+    EXPECT_FALSE(peer_
+                     ->CastFromPeer(*backend_,
+                                    {std::exchange(source, nullptr),
+                                     DType::kUInt8, DenseLayout({kSize})},
+                                    DType::kUInt8, Overflow::kTorch, *result,
+                                    nullptr)
+                     .ok());
+  }
+  EXPECT_TRUE(peer_->health().ok());
+}
+
 TEST_F(CudaPeerTest, RefusesWhatDoesNotFit) {
   const auto buffer = Store(RandomBytes(9));
   std::shared_ptr<Buffer> result = *peer_->Allocate(8);
