@@ -67,7 +67,7 @@ int Serve(const ProgramOptions& options, const DeviceFinder& find_devices) {
   WarnOfFewFiles(options.log_format);
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start(options.server, [&](const ParallelFor& parallel_for) {
-        ExtraDevices devices = find_devices(parallel_for);
+        CudaDevices devices = find_devices(parallel_for);
         for (const std::string& device : devices.left_out) {
           LogEvent(options.log_format, "warning", "left out " + device);
         }

@@ -201,11 +201,11 @@ class RunningServer final : public Server {
     };
     const auto pooled_bytes =
         static_cast<std::size_t>(options.memory_limit_bytes / kPooledPart);
-    ExtraDevices extra = find_devices(parallel_for);
-    DeviceRegistry devices(std::move(extra.cuda));
+    CudaDevices cuda = find_devices(parallel_for);
+    DeviceRegistry devices(std::move(cuda.support));
     devices.Add(
         NewCpuBackend({.max_pooled_bytes = pooled_bytes}, parallel_for));
-    for (auto& backend : extra.backends) devices.Add(std::move(backend));
+    for (auto& backend : cuda.backends) devices.Add(std::move(backend));
     return devices;
   }
 

@@ -11,7 +11,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "core/device/device_backend.h"
 #include "core/device/device_registry.h"
 #include "core/parallel_for.h"
 #include "server/memory_size.h"
@@ -48,18 +47,9 @@ struct ServerOptions {
   LogFormat log_format = LogFormat::kText;
 };
 
-// Devices beside the CPU.
-struct ExtraDevices {
-  CudaSupport cuda;
-  // In the order in which they are listed.
-  std::vector<std::unique_ptr<DeviceBackend>> backends;
-  // What is there and can not be used, and why.
-  std::vector<std::string> left_out;
-};
-
-// Finds them. What the argument shares among threads, it may share as long as
-// the devices live.
-using DeviceFinder = std::function<ExtraDevices(const ParallelFor&)>;
+// Finds the devices beside the CPU. What the argument shares among threads, it
+// may share as long as they live.
+using DeviceFinder = std::function<CudaDevices(const ParallelFor&)>;
 
 // Serves from Start until Shutdown. Thread-safe.
 class Server {
@@ -69,7 +59,7 @@ class Server {
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options,
       const DeviceFinder& find_devices = [](const ParallelFor&) {
-        return ExtraDevices();
+        return CudaDevices();
       });
   virtual ~Server() = default;
 

@@ -20,6 +20,15 @@ struct CudaSupport {
   std::string unavailable = {};
 };
 
+// The CUDA devices of a machine.
+struct CudaDevices {
+  CudaSupport support;
+  // In the order of their indices.
+  std::vector<std::unique_ptr<DeviceBackend>> backends;
+  // Devices that are there and can not be used, and why: "cuda:1: ...".
+  std::vector<std::string> left_out;
+};
+
 // Finds backends. Filled once, then only read: thread-safe after that.
 class DeviceRegistry {
  public:

@@ -36,13 +36,13 @@ class CudaServerTest : public ::testing::Test {
     ServerOptions options;
     options.listen = {"127.0.0.1:0"};
     auto server = Server::Start(options, [this](const ParallelFor& parallel) {
-      ExtraDevices extra;
-      extra.cuda.built = true;
+      CudaDevices cuda;
+      cuda.support.built = true;
       for (int i = 0; i < kDevices; ++i) {
-        extra.backends.push_back(
+        cuda.backends.push_back(
             *NewCudaBackend(machine_->NewDevice(i), parallel));
       }
-      return extra;
+      return cuda;
     });
     server_ = *std::move(server);
     channel_ = Connect(server_->addresses()[0]);

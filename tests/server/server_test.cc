@@ -169,11 +169,11 @@ class ServerWithDeviceTest : public ServerTest {
                                                  std::make_shared<FaultPlan>());
     backend->SetHook([this] { gate_.Pass(); });
     device_ = backend.get();
-    ExtraDevices extra;
-    extra.cuda.built = true;
-    extra.backends.push_back(std::move(backend));
+    CudaDevices cuda;
+    cuda.support.built = true;
+    cuda.backends.push_back(std::move(backend));
     auto server = Server::Start(
-        options, [&](const ParallelFor&) { return std::move(extra); });
+        options, [&](const ParallelFor&) { return std::move(cuda); });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = Connect(server_->addresses()[0]);
@@ -261,10 +261,10 @@ TEST_F(ServerWithDeviceTest, TellsOfItsDevices) {
 }
 
 TEST_F(ServerWithDeviceTest, TellsWhyItHasNone) {
-  ExtraDevices extra;
-  extra.cuda = {.built = true, .unavailable = "No CUDA GPUs are available"};
+  CudaDevices cuda;
+  cuda.support = {.built = true, .unavailable = "No CUDA GPUs are available"};
   auto server = Server::Start(
-      SmallServer(), [&](const ParallelFor&) { return std::move(extra); });
+      SmallServer(), [&](const ParallelFor&) { return std::move(cuda); });
   ASSERT_TRUE(server.ok()) << server.status();
   stub_ = v1::TensorService::NewStub(Connect((*server)->addresses()[0]));
   grpc::ClientContext context;

@@ -14,8 +14,8 @@ int Run(int argc, char** argv) {
   const auto machine = testing::FakeCudaMachine::Make(
       {.device_memory_bytes = std::size_t{256} << 20});
   return RunProgram(argc, argv, [&](const ParallelFor& parallel_for) {
-    ExtraDevices devices;
-    devices.cuda.built = true;
+    CudaDevices devices;
+    devices.support.built = true;
     for (int index = 0; index < 2; ++index) {
       devices.backends.push_back(
           *NewCudaBackend(machine->NewDevice(index), parallel_for));

@@ -2,22 +2,10 @@
 #ifndef TENSORD_CORE_DEVICE_CUDA_FIND_CUDA_DEVICES_H_
 #define TENSORD_CORE_DEVICE_CUDA_FIND_CUDA_DEVICES_H_
 
-#include <memory>
-#include <string>
-#include <vector>
-
-#include "core/device/device_backend.h"
 #include "core/device/device_registry.h"
 #include "core/parallel_for.h"
 
 namespace tensord {
-
-struct CudaDevices {
-  CudaSupport support;
-  std::vector<std::unique_ptr<DeviceBackend>> backends;
-  // Devices that are there and can not be used, and why: "cuda:1: ...".
-  std::vector<std::string> left_out;
-};
 
 // Looks for a driver and devices, and opens each. Without CUDA, in this binary
 // or on this machine, there are none: no error. Takes from milliseconds to
