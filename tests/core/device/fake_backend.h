@@ -4,12 +4,10 @@
 #define TENSORD_TESTS_CORE_DEVICE_FAKE_BACKEND_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -18,6 +16,7 @@
 #include "core/device/cpu_backend.h"
 #include "core/device/device_backend.h"
 #include "core/mutex.h"
+#include "tests/core/gate.h"
 
 namespace tensord {
 
@@ -48,37 +47,6 @@ class FaultPlan {
   // Negative: no fault is planned.
   int calls_left_ ABSL_GUARDED_BY(mutex_) = -1;
   bool fired_ ABSL_GUARDED_BY(mutex_) = false;
-};
-
-// Holds up whoever passes while it is closed. Thread-safe.
-class Gate {
- public:
-  void Close() {
-    const std::lock_guard lock(mutex_);
-    is_open_ = false;
-  }
-  void Open() {
-    const std::lock_guard lock(mutex_);
-    is_open_ = true;
-    opened_.notify_all();
-  }
-  void Pass() {
-    std::unique_lock lock(mutex_);
-    ++waiting_;
-    opened_.wait(lock, [this] { return is_open_; });
-    --waiting_;
-  }
-  // Those that are held up.
-  int waiting() const {
-    const std::lock_guard lock(mutex_);
-    return waiting_;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable opened_;
-  bool is_open_ = true;
-  int waiting_ = 0;
 };
 
 // What it allocates says that it lies on `device`. Unless that is the CPU, the

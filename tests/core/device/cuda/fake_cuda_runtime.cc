@@ -20,6 +20,7 @@
 #include "core/dtype.h"
 #include "core/mutex.h"
 #include "tests/core/device/cuda/host_kernels.h"
+#include "tests/core/gate.h"
 
 namespace tensord::testing {
 namespace {
@@ -166,29 +167,17 @@ class Memory {
   std::map<int, std::size_t> pool_reserved_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The place in a stream that an event was recorded at. Thread-safe.
-class Recording {
+// The place in a stream that an event was recorded at: opens when that is
+// reached.
+class Recording : public Gate {
  public:
-  void Complete() {
-    MutexLock lock(mutex_);
-    is_complete_ = true;
-    completed_.NotifyAll();
-  }
-  void Wait() {
-    MutexLock lock(mutex_);
-    while (!is_complete_) completed_.Wait(mutex_);
-  }
-
- private:
-  Mutex mutex_;
-  Condition completed_;
-  bool is_complete_ ABSL_GUARDED_BY(mutex_) = false;
+  Recording() : Gate(/*is_open=*/false) {}
 };
 
 // Whoever waits does so for the last recording before. Thread-safe.
 class FakeEvent {
  public:
-  FakeEvent() { Record()->Complete(); }
+  FakeEvent() { Record()->Open(); }
 
   std::shared_ptr<Recording> Record() {
     MutexLock lock(mutex_);
@@ -203,29 +192,6 @@ class FakeEvent {
  private:
   mutable Mutex mutex_;
   std::shared_ptr<Recording> last_ ABSL_GUARDED_BY(mutex_);
-};
-
-// Holds up streams. Thread-safe.
-class Gate {
- public:
-  void Close() {
-    MutexLock lock(mutex_);
-    is_open_ = false;
-  }
-  void Open() {
-    MutexLock lock(mutex_);
-    is_open_ = true;
-    opened_.NotifyAll();
-  }
-  void Pass() {
-    MutexLock lock(mutex_);
-    while (!is_open_) opened_.Wait(mutex_);
-  }
-
- private:
-  Mutex mutex_;
-  Condition opened_;
-  bool is_open_ ABSL_GUARDED_BY(mutex_) = true;
 };
 
 // A thread that does work in order, now and then after a pause: what is not
@@ -448,8 +414,8 @@ class FakeRuntime final : public CudaRuntime {
   CudaError SynchronizeStream(CudaStream stream) override {
     return Call([&] {
       Recording end;
-      Stream(stream).Enqueue([&] { end.Complete(); });
-      end.Wait();
+      Stream(stream).Enqueue([&] { end.Open(); });
+      end.Pass();
     });
   }
   CudaError CreateEvent(CudaEvent* event) override {
@@ -467,17 +433,17 @@ class FakeRuntime final : public CudaRuntime {
   CudaError RecordEvent(CudaEvent event, CudaStream stream) override {
     return Call([&] {
       Stream(stream).Enqueue(
-          [recording = Event(event).Record()] { recording->Complete(); });
+          [recording = Event(event).Record()] { recording->Open(); });
     });
   }
   CudaError WaitEvent(CudaStream stream, CudaEvent event) override {
     return Call([&] {
       Stream(stream).Enqueue(
-          [recording = Event(event).last()] { recording->Wait(); });
+          [recording = Event(event).last()] { recording->Pass(); });
     });
   }
   CudaError SynchronizeEvent(CudaEvent event) override {
-    const CudaError error = Call([&] { Event(event).last()->Wait(); });
+    const CudaError error = Call([&] { Event(event).last()->Pass(); });
     // What broke while it waited.
     return error == CudaError::kSuccess ? lasting_.load() : error;
   }
