@@ -17,11 +17,6 @@
 namespace tensord {
 namespace {
 
-absl::Status Overrun() {
-  return MakeError(absl::StatusCode::kInternal, reason::kInternal,
-                   "elements do not fit in the buffer that was made for them");
-}
-
 // What /proc/cpuinfo calls the first processor.
 std::string CpuModelName() {
   std::ifstream info("/proc/cpuinfo");
@@ -57,11 +52,11 @@ class CpuWriter final : public BufferWriter {
         position_(static_cast<std::size_t>(begin) * ItemSize(conversion.to)) {}
 
   absl::Status Write(absl::Span<const std::byte> piece) override {
-    if (stream_.OutputBytes(piece.size()) > buffer_->size_bytes() - position_) {
-      return Overrun();
-    }
+    absl::Status status = CheckRoom(
+        position_ + stream_.OutputBytes(piece.size()), DType::kUInt8, *buffer_);
+    if (!status.ok()) return status;
     position_ += stream_.Convert(piece, buffer_->data() + position_);
-    return absl::OkStatus();
+    return status;
   }
 
   absl::Status Flush() override { return absl::OkStatus(); }
@@ -137,10 +132,9 @@ class CpuBackend final : public DeviceBackend {
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
                     Buffer& destination, CastFailures* failures) override {
     const std::int64_t count = ElementCount(source.layout.shape);
-    if (static_cast<std::size_t>(count) >
-        destination.size_bytes() / ItemSize(to)) {
-      return Overrun();
-    }
+    absl::Status status =
+        CheckRoom(static_cast<std::size_t>(count), to, destination);
+    if (!status.ok()) return status;
     const std::size_t parts =
         static_cast<std::size_t>(count) * ItemSize(to) / kPartBytes;
     if (parallel_for_ != nullptr && parts > 1) {

@@ -27,6 +27,9 @@ struct BufferView {
   Layout layout;
 };
 
+// INTERNAL, unless `count` elements fit in the buffer.
+absl::Status CheckRoom(std::size_t count, DType dtype, const Buffer& buffer);
+
 // Writes a tensor's elements into their final place, converted on the way, from
 // host bytes in pieces of any size. Not thread-safe. Whoever drops a writer
 // before Finish abandons the buffer with it.

@@ -6,7 +6,6 @@
 #include "core/cast/cast_table.h"
 #include "core/cast/element_text.h"
 #include "core/cast/joined_layout.h"
-#include "core/error.h"
 
 namespace tensord {
 namespace {
@@ -50,12 +49,6 @@ GatherLaunch MakeGather(const CudaElements& elements, std::byte* dst) {
 
 bool MayMisfit(DType from, DType to) {
   return ActiveCastTable().Find(from, to).count_misfits != nullptr;
-}
-
-absl::Status CheckRoom(std::size_t count, DType dtype, const Buffer& buffer) {
-  if (count <= buffer.size_bytes() / ItemSize(dtype)) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInternal, reason::kInternal,
-                   "elements do not fit in the buffer that was made for them");
 }
 
 CudaEngine::CudaEngine(std::shared_ptr<CudaDevice> device,

@@ -57,9 +57,6 @@ struct CudaConversion {
 // Whether an element may not fit.
 bool MayMisfit(DType from, DType to);
 
-// INTERNAL, unless `count` elements fit in the buffer.
-absl::Status CheckRoom(std::size_t count, DType dtype, const Buffer& buffer);
-
 // Thread-safe. All but waits is enqueued in the device's stream for computing.
 // Errors of CudaDevice::Check.
 class CudaEngine {
