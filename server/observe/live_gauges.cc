@@ -122,6 +122,7 @@ class LiveGauges final : public prometheus::Collectable {
         "Bytes that were asked of the system for tensors, in use or not.");
     auto used = Family("tensord_pool_used_bytes",
                        "Bytes of tensord_pool_reserved_bytes in use.");
+    auto memory = Memory(usages);
     auto in_service = Family("tensord_device_in_service",
                              "1, or 0 once the device is out of service.");
     for (const auto& backend : sources_.devices->backends()) {
@@ -134,9 +135,12 @@ class LiveGauges final : public prometheus::Collectable {
           static_cast<std::int64_t>(stats.reserved_bytes));
       Add(used, {{"device", device}},
           static_cast<std::int64_t>(stats.used_bytes));
+      if (!backend->may_wait()) continue;
+      Add(memory, {{"device", device}, {"kind", "pinned"}},
+          static_cast<std::int64_t>(stats.pinned_bytes));
     }
-    return {Tensors(usages), in_service, Memory(usages), limit, reserved, used,
-            resident,        inflight,   suspended,      build};
+    return {Tensors(usages), in_service, memory,    limit, reserved, used,
+            resident,        inflight,   suspended, build};
   }
 
  private:
@@ -161,12 +165,6 @@ class LiveGauges final : public prometheus::Collectable {
               sources_.quotas->Of(device).used_bytes() - usage.stored_bytes,
               0));
     });
-    for (const auto& backend : sources_.devices->backends()) {
-      if (!backend->may_wait()) continue;
-      Add(family,
-          {{"device", DeviceString(backend->device())}, {"kind", "pinned"}},
-          static_cast<std::int64_t>(backend->pool_stats().pinned_bytes));
-    }
     return family;
   }
 
