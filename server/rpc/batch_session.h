@@ -96,10 +96,10 @@ class BatchSession {
   std::optional<Transformation> job_;
   // The same if it reads.
   std::optional<Reading> reading_;
+  // Why it was not accepted.
+  absl::Status refusal_;
   // The device whose threads have to run it.
   std::optional<Device> device_;
-  // Why it was not.
-  absl::Status refusal_;
   // Why the message can not be read on.
   absl::Status failure_;
   // The response so far, and the result that it has no room for.
