@@ -301,10 +301,10 @@ def test_what_comes_before_a_malformed_call_runs(wire, tail):
     before = wire.state()
     message = request(create(np.arange(3), "made"),
                       delete("tensors/made")).SerializeToString() + data
-    responses = wire.channel.stream_stream(BATCH)(iter([message, message]),
-                                                  timeout=CALL_SECONDS)
     results = []
     with wire.refused(INVALID_ARGUMENT, "MESSAGE_MALFORMED"):
+        responses = wire.channel.stream_stream(BATCH)(
+            iter([message, message]), timeout=CALL_SECONDS)
         for response in responses:
             results += pb.BatchResponse.FromString(response).results
     assert [one.WhichOneof("result") for one in results] == ["tensor",
