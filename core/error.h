@@ -149,6 +149,18 @@ inline constexpr std::string_view kRequestIdReused = "REQUEST_ID_REUSED";
 inline constexpr std::string_view kRequestInProgress = "REQUEST_IN_PROGRESS";
 inline constexpr std::string_view kPartInvalid = "PART_INVALID";
 inline constexpr std::string_view kUploadNotFound = "UPLOAD_NOT_FOUND";
+// Who may call, and how much
+inline constexpr std::string_view kTokenMissing = "TOKEN_MISSING";
+inline constexpr std::string_view kTokenMalformed = "TOKEN_MALFORMED";
+inline constexpr std::string_view kTokenInvalid = "TOKEN_INVALID";
+inline constexpr std::string_view kTokenExposed = "TOKEN_EXPOSED";
+inline constexpr std::string_view kRoleMissing = "ROLE_MISSING";
+inline constexpr std::string_view kTensorDenied = "TENSOR_DENIED";
+inline constexpr std::string_view kUploadDenied = "UPLOAD_DENIED";
+inline constexpr std::string_view kTooManyRequests = "TOO_MANY_REQUESTS";
+inline constexpr std::string_view kQuotaExceeded = "QUOTA_EXCEEDED";
+inline constexpr std::string_view kStreamIdle = "STREAM_IDLE";
+inline constexpr std::string_view kDeadlinePassed = "DEADLINE_PASSED";
 // The server
 inline constexpr std::string_view kDraining = "DRAINING";
 inline constexpr std::string_view kInternal = "INTERNAL";

@@ -1,19 +1,18 @@
 #include "server/grpc_settings.h"
 
 #include <algorithm>
-#include <fstream>
 #include <initializer_list>
-#include <iterator>
+#include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "grpc/grpc.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/impl/server_builder_option.h"
+#include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
 
 namespace tensord {
@@ -77,16 +76,16 @@ void SetResourceLimits(std::int64_t memory_limit_bytes,
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string content{std::istreambuf_iterator<char>(in), {}};
-  if (!in.good() && !in.eof()) content.clear();
-  if (content.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the file ", path, " can not be read, or is empty"));
+class WithoutReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>*
+                         plugins) override {
+    std::erase_if(*plugins, [](const auto& plugin) {
+      return plugin->name() == "proto_server_reflection";
+    });
   }
-  return content;
-}
+};
 
 }  // namespace
 
@@ -98,30 +97,14 @@ void EnableStandardServices() {
   });
 }
 
+void LeaveOutReflection(grpc::ServerBuilder& builder) {
+  builder.SetOption(std::make_unique<WithoutReflection>());
+}
+
 void SetLimits(const ServiceLimits& limits, std::int64_t memory_limit_bytes,
                grpc::ServerBuilder& builder) {
   SetTransportLimits(limits, builder);
   SetResourceLimits(memory_limit_bytes, builder);
-}
-
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TcpCredentials(
-    const ServerOptions& options) {
-  if (options.tls_cert_file.empty()) return grpc::InsecureServerCredentials();
-  absl::StatusOr<std::string> cert = ReadFile(options.tls_cert_file);
-  if (!cert.ok()) return cert.status();
-  absl::StatusOr<std::string> key = ReadFile(options.tls_key_file);
-  if (!key.ok()) return key.status();
-  const bool asks_clients = !options.tls_client_ca_file.empty();
-  grpc::SslServerCredentialsOptions ssl(
-      asks_clients ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                   : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
-  ssl.pem_key_cert_pairs.push_back({*std::move(key), *std::move(cert)});
-  if (asks_clients) {
-    absl::StatusOr<std::string> ca = ReadFile(options.tls_client_ca_file);
-    if (!ca.ok()) return ca.status();
-    ssl.pem_root_certs = *std::move(ca);
-  }
-  return grpc::SslServerCredentials(ssl);
 }
 
 }  // namespace tensord

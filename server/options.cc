@@ -63,6 +63,28 @@ ABSL_FLAG(std::string, tls_client_ca, "",
           "of them.");
 ABSL_FLAG(bool, insecure, false,
           "Allows TCP addresses that other machines can reach without TLS.");
+ABSL_FLAG(std::string, auth_tokens, "",
+          "File that says who may call. A line is CREDENTIAL TENANT SCOPES "
+          "[EXPIRES]: sha256: and the SHA-256 of a token in hexadecimal digits "
+          "(printf %s \"$TOKEN\" | sha256sum), or cert: and a name in a "
+          "client's certificate; the tenant, which has tensors of its own; "
+          "some of read, write and admin, separated by commas; when the "
+          "credential ends to be good, as in 2030-01-31T12:00:00Z. Clients "
+          "send the metadata `authorization: Bearer TOKEN`. The file is read "
+          "again when it changes, as are those of TLS; what can not be used "
+          "changes nothing.");
+ABSL_FLAG(bool, require_tls, false,
+          "Refuses tokens that come over TCP without TLS.");
+ABSL_FLAG(tensord::MemorySizeFlag, tenant_memory_limit, {},
+          "Most bytes that one tenant may take on each device; percentages are "
+          "of the device's limit. Callers are told apart with --auth_tokens "
+          "or --tls_client_ca: certificates alone name their tenants.");
+ABSL_FLAG(int, tenant_max_calls, 0,
+          "Most calls of one tenant at a time; 0 for as many as --max_calls.");
+ABSL_FLAG(int, max_calls, 1024,
+          "Most calls at a time; what comes beyond is told to come again.");
+ABSL_FLAG(std::optional<bool>, reflection, std::nullopt,
+          "Whether the server describes its methods to whoever asks.");
 ABSL_FLAG(tensord::LogFormatFlag, log_format, {},
           "Lines on the standard error stream: text or json.");
 ABSL_FLAG(bool, access_log, true, "Writes a line for every finished call.");
@@ -95,6 +117,12 @@ constexpr std::array kFlags = {
     FlagSpec{"tls_key", "FILE", "none"},
     FlagSpec{"tls_client_ca", "FILE", "clients need no certificate"},
     FlagSpec{"insecure", nullptr, nullptr},
+    FlagSpec{"auth_tokens", "FILE", "everybody may do everything"},
+    FlagSpec{"require_tls", nullptr, nullptr},
+    FlagSpec{"tenant_memory_limit", "SIZE", "100%"},
+    FlagSpec{"tenant_max_calls", "CALLS", nullptr},
+    FlagSpec{"max_calls", "CALLS", nullptr},
+    FlagSpec{"reflection", nullptr, "true; false where callers are told apart"},
     FlagSpec{"log_format", "FORMAT", nullptr},
     FlagSpec{"access_log", nullptr, nullptr},
     FlagSpec{"drain_seconds", "SECONDS", nullptr},
@@ -285,6 +313,29 @@ absl::StatusOr<absl::Duration> ToDuration(std::string_view flag, int seconds) {
       flag, absl::StrCat(seconds, " is not between 0 and ", kMaxSeconds));
 }
 
+absl::Status SetAccess(ServerOptions& server) {
+  server.auth_tokens_file = absl::GetFlag(FLAGS_auth_tokens);
+  server.tokens_need_tls = absl::GetFlag(FLAGS_require_tls);
+  server.max_calls = absl::GetFlag(FLAGS_max_calls);
+  if (server.max_calls <= 0) {
+    return BadOption("--max_calls",
+                     absl::StrCat(server.max_calls, " is not above 0"));
+  }
+  const int own_calls = absl::GetFlag(FLAGS_tenant_max_calls);
+  if (own_calls < 0) {
+    return BadOption("--tenant_max_calls",
+                     absl::StrCat(own_calls, " is below 0"));
+  }
+  TenantLimits& limits = server.tenant_limits;
+  if (own_calls > 0) limits.max_calls = own_calls;
+  limits.memory =
+      absl::GetFlag(FLAGS_tenant_memory_limit).size.value_or(limits.memory);
+  const bool tells_apart =
+      !server.auth_tokens_file.empty() || !server.tls_client_ca_file.empty();
+  server.reflection = absl::GetFlag(FLAGS_reflection).value_or(!tells_apart);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ProgramOptions> OptionsFromFlags() {
   ProgramOptions options;
   options.log_format = absl::GetFlag(FLAGS_log_format).format;
@@ -305,7 +356,8 @@ absl::StatusOr<ProgramOptions> OptionsFromFlags() {
   server.log_format = options.log_format;
   if (absl::GetFlag(FLAGS_access_log)) server.access_log = options.log_format;
   SetSizes(server);
-  absl::Status status = CheckExposure(server);
+  absl::Status status = SetAccess(server);
+  if (status.ok()) status = CheckExposure(server);
   if (!status.ok()) return status;
   return options;
 }

@@ -19,11 +19,13 @@
 #include "core/device/cpu_backend.h"
 #include "core/device/device_registry.h"
 #include "core/store/device_quotas.h"
-#include "core/store/tensor_store.h"
 #include "grpc/grpc.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "server/absl_text.h"
+#include "server/access/access_files.h"
+#include "server/access/tls_credentials.h"
 #include "server/grpc_settings.h"
 #include "server/listen_address.h"
 #include "server/memory_size.h"
@@ -33,9 +35,9 @@
 #include "server/observe/metrics.h"
 #include "server/observe/metrics_endpoint.h"
 #include "server/repeater.h"
-#include "server/rpc/request_log.h"
+#include "server/rpc/admission.h"
+#include "server/rpc/tenants.h"
 #include "server/rpc/tensor_service.h"
-#include "server/rpc/uploads.h"
 #include "server/version.h"
 #include "server/worker_pool.h"
 
@@ -73,6 +75,12 @@ absl::Status CheckOptions(const ServerOptions& options) {
   }
   if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
     return absl::InvalidArgumentError("TLS needs both a certificate and a key");
+  }
+  if (options.max_calls <= 0 || options.tenant_limits.max_calls <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "at most ",
+        std::min(options.max_calls, options.tenant_limits.max_calls),
+        " calls at a time: not above 0"));
   }
   if (!options.tls_client_ca_file.empty() && options.tls_cert_file.empty()) {
     return absl::InvalidArgumentError(
@@ -121,32 +129,34 @@ class RunningServer final : public Server {
   RunningServer(const ServerOptions& options, const DeviceFinder& find_devices)
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
         devices_(MakeDevices(options, find_devices)),
-        uploads_(options.upload_resume_window),
         metrics_({.devices = &devices_,
-                  .store = &store_,
+                  .for_each_tenant =
+                      [this](const auto& visit) { ForEachTenant(visit); },
                   .quotas = &quotas_,
                   .calls = &inflight_,
-                  .suspended_uploads = [this] { return uploads_.suspended(); },
-                  .version = Version()}) {
+                  .suspended_uploads =
+                      [this] { return tenants_->suspended_uploads(); },
+                  .version = Version()}),
+        log_format_(options.log_format) {
     SetQuotas(options);
     if (options.access_log.has_value()) {
       access_log_.emplace(*options.access_log);
     }
     limits_.max_tensor_bytes = options.max_tensor_bytes;
-    service_ = NewTensorService({.devices = &devices_,
-                                 .store = &store_,
-                                 .quotas = &quotas_,
-                                 .requests = &requests_,
-                                 .uploads = &uploads_,
-                                 .limits = limits_,
-                                 .events = &metrics_,
-                                 .version = Version(),
-                                 .start_time = absl::Now()});
   }
 
   ~RunningServer() override { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Start(const ServerOptions& options) {
+    auto files =
+        AccessFiles::Open({.tokens = options.auth_tokens_file,
+                           .tls = {.cert = options.tls_cert_file,
+                                   .key = options.tls_key_file,
+                                   .client_ca = options.tls_client_ca_file},
+                           .tokens_need_tls = options.tokens_need_tls});
+    if (!files.ok()) return files.status();
+    access_files_ = *std::move(files);
+    MakeService(options);
     if (!options.metrics_listen.empty()) {
       auto endpoint = MetricsEndpoint::Start(options.metrics_listen, metrics_);
       if (!endpoint.ok()) return endpoint.status();
@@ -161,8 +171,10 @@ class RunningServer final : public Server {
     device_watch_->Look();
     sweeper_.emplace(kSweepInterval, [this] {
       device_watch_->Look();
-      store_.Sweep();
-      uploads_.Sweep();
+      access_files_->Look([this](std::string_view what, absl::Status result) {
+        Reloaded(what, result);
+      });
+      tenants_->Sweep();
       for (const auto& backend : devices_.backends()) {
         if (!backend->may_wait()) backend->Trim(kIdleMemory);
       }
@@ -186,6 +198,7 @@ class RunningServer final : public Server {
   void Shutdown(absl::Duration grace) override {
     std::call_once(shutdown_, [&] {
       if (server_ != nullptr) Drain(grace);
+      tenants_->DropUploads();
       sweeper_.reset();
       trimmers_.clear();
       endpoint_.reset();
@@ -220,11 +233,57 @@ class RunningServer final : public Server {
     }
   }
 
+  void MakeService(const ServerOptions& options) {
+    const Authenticator& authenticator = access_files_->authenticator();
+    const ServiceContext shared{.devices = &devices_,
+                                .quotas = &quotas_,
+                                .limits = limits_,
+                                .events = &metrics_,
+                                .version = Version(),
+                                .start_time = absl::Now()};
+    tenants_.emplace(
+        Tenants::Options{.limits = options.tenant_limits,
+                         .are_told_apart = !authenticator.is_open(),
+                         .upload_resume_window = options.upload_resume_window},
+        shared);
+    admission_.emplace(
+        authenticator,
+        [this](std::string_view name) { return tenants_->Find(name); },
+        options.max_calls);
+    service_ = NewTensorService(*admission_, shared);
+  }
+
+  void ForEachTenant(const std::function<void(const TenantSources&)>& visit) {
+    if (!tenants_.has_value()) return;
+    tenants_->ForEach([&](const Tenant& tenant) {
+      const ServiceContext& context = tenant.context();
+      visit({.name = tenant.name(),
+             .store = context.store,
+             .quotas = context.own_quotas != nullptr ? context.own_quotas
+                                                     : context.quotas});
+    });
+  }
+
+  void Reloaded(std::string_view files, const absl::Status& result) {
+    metrics_.Reloaded(files, result.ok());
+    LogLine line(log_format_, result.ok() ? "reloaded" : "reload_failed");
+    line.Add("files", files);
+    if (!result.ok()) line.Add("message", FromAbsl(result.message()));
+    WriteLog(line.text());
+  }
+
+  std::shared_ptr<grpc::ServerCredentials> CredentialsOf(
+      const ListenAddress& address) {
+    const std::shared_ptr<const TlsKeys> keys = access_files_->tls_keys();
+    if (keys == nullptr || address.is_unix()) {
+      return grpc::InsecureServerCredentials();
+    }
+    return credentials_.emplace_back(TlsCredentials(keys));
+  }
+
   absl::Status Listen(const ServerOptions& options) {
     auto parsed = ParseAddresses(options.listen);
     if (!parsed.ok()) return parsed.status();
-    auto credentials = TcpCredentials(options);
-    if (!credentials.ok()) return credentials.status();
     EnableStandardServices();
     grpc::ServerBuilder builder;
     SetLimits(limits_, options.memory_limit_bytes, builder);
@@ -235,17 +294,14 @@ class RunningServer final : public Server {
         absl::Status status = RemoveStaleSocket(address.path);
         if (!status.ok()) return status;
       }
-      builder.AddListeningPort(
-          ListenAddressString(address),
-          address.is_unix() ? grpc::InsecureServerCredentials() : *credentials,
-          &ports[i]);
+      builder.AddListeningPort(ListenAddressString(address),
+                               CredentialsOf(address), &ports[i]);
     }
+    if (!options.reflection) LeaveOutReflection(builder);
     ObserveCalls(builder);
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr) {
-      return CannotListen(*parsed, !options.tls_cert_file.empty());
-    }
+    if (server_ == nullptr) return CannotListen(*parsed);
     TakeAddresses(*std::move(parsed), ports);
     return absl::OkStatus();
   }
@@ -262,18 +318,15 @@ class RunningServer final : public Server {
   }
 
   // gRPC logs what is wrong, but does not tell.
-  static absl::Status CannotListen(const std::vector<ListenAddress>& addresses,
-                                   bool uses_tls) {
+  static absl::Status CannotListen(
+      const std::vector<ListenAddress>& addresses) {
     for (const ListenAddress& address : addresses) {
       const std::string problem = BindProblem(address);
       if (problem.empty()) continue;
       return absl::UnavailableError(absl::StrCat(
           "can not listen on ", ListenAddressString(address), ": ", problem));
     }
-    if (!uses_tls) return absl::UnavailableError("can not listen");
-    return absl::InvalidArgumentError(
-        "can not listen: the TLS files do not hold PEM, or the key does not "
-        "belong to the certificate");
+    return absl::UnavailableError("can not listen");
   }
 
   void TakeAddresses(std::vector<ListenAddress> addresses,
@@ -290,6 +343,7 @@ class RunningServer final : public Server {
 
   void Drain(absl::Duration grace) {
     health_->SetDraining();
+    admission_->Drain();
     {
       // Streams that watch health would last until the end of the grace: once
       // no call does work, all that is left is cancelled. Twice in a row, as a
@@ -311,15 +365,20 @@ class RunningServer final : public Server {
   // In the order of who needs whom: destroyed from the last to the first.
   WorkerPool workers_;
   DeviceRegistry devices_;
-  TensorStore store_;
   DeviceQuotas quotas_;
-  RequestLog requests_;
-  Uploads uploads_;
   InflightCalls inflight_;
+  // Looked at by the metrics, and made later.
+  std::optional<Tenants> tenants_;
   Metrics metrics_;
+  const LogFormat log_format_;
+  // Used by the sweeper once that runs.
+  std::unique_ptr<AccessFiles> access_files_;
+  std::optional<Admission> admission_;
   std::optional<AccessLog> access_log_;
   ServiceLimits limits_;
   std::unique_ptr<grpc::Service> service_;
+  // Of addresses with TLS; asked for certificates as long as the server runs.
+  std::vector<std::shared_ptr<grpc::ServerCredentials>> credentials_;
   std::unique_ptr<grpc::Server> server_;
   std::optional<Health> health_;
   // Used by the sweeper once that runs.

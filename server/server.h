@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "core/device/device_registry.h"
 #include "core/parallel_for.h"
+#include "server/access/tenant_limits.h"
 #include "server/memory_size.h"
 #include "server/observe/log_line.h"
 
@@ -33,6 +34,17 @@ struct ServerOptions {
   MemorySize cuda_memory_limit = kDefaultCudaMemoryLimit;
   // Largest array.
   std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
+  // Most calls at a time.
+  std::int64_t max_calls = 1024;
+  // A file of an AccessList; empty: callers need no tokens.
+  std::string auth_tokens_file;
+  // Refuses tokens that others on the way can read.
+  bool tokens_need_tls = false;
+  // What each tenant may take, where callers are told apart: by tokens, or by
+  // certificates.
+  TenantLimits tenant_limits;
+  // Whether the server describes its methods to whoever asks.
+  bool reflection = true;
   // How long the uploads of lost connections are kept; 0: not at all.
   absl::Duration upload_resume_window = absl::Seconds(10);
   // PEM files; empty for plaintext. With a client CA, clients need a

@@ -99,7 +99,6 @@ class LiveGauges final : public prometheus::Collectable {
   explicit LiveGauges(GaugeSources sources) : sources_(std::move(sources)) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override {
-    const DeviceUsages usages = LookAt(*sources_.store, *sources_.devices);
     auto limit = Family("tensord_memory_limit_bytes",
                         "Most bytes that tensors and uploads may take.");
     auto inflight =
@@ -122,7 +121,14 @@ class LiveGauges final : public prometheus::Collectable {
         "Bytes that were asked of the system for tensors, in use or not.");
     auto used = Family("tensord_pool_used_bytes",
                        "Bytes of tensord_pool_reserved_bytes in use.");
-    auto memory = Memory(usages);
+    auto tensors = Family("tensord_tensors", "Tensors that are stored.");
+    auto memory = Family("tensord_memory_bytes",
+                         "Bytes that count against the memory limit, and "
+                         "beside them the host's that are pinned for "
+                         "transfers.");
+    sources_.for_each_tenant([&](const TenantSources& tenant) {
+      AddTenant(tenant, tensors, memory);
+    });
     auto in_service = Family("tensord_device_in_service",
                              "1, or 0 once the device is out of service.");
     for (const auto& backend : sources_.devices->backends()) {
@@ -139,33 +145,29 @@ class LiveGauges final : public prometheus::Collectable {
       Add(memory, {{"device", device}, {"kind", "pinned"}},
           static_cast<std::int64_t>(stats.pinned_bytes));
     }
-    return {Tensors(usages), in_service, memory,    limit, reserved, used,
-            resident,        inflight,   suspended, build};
+    return {tensors, in_service, memory,   limit,     reserved,
+            used,    resident,   inflight, suspended, build};
   }
 
  private:
-  static prometheus::MetricFamily Tensors(const DeviceUsages& usages) {
-    auto family = Family("tensord_tensors", "Tensors that are stored.");
+  void AddTenant(const TenantSources& tenant, prometheus::MetricFamily& tensors,
+                 prometheus::MetricFamily& memory) const {
+    const auto labels = [&](Device device, const char* kind) {
+      GaugeLabels all = {{"device", DeviceString(device)}};
+      if (kind != nullptr) all.push_back({"kind", kind});
+      if (!tenant.name.empty()) {
+        all.push_back({"tenant", std::string(tenant.name)});
+      }
+      return all;
+    };
+    const DeviceUsages usages = LookAt(*tenant.store, *sources_.devices);
     usages.ForEach([&](Device device, const Usage& usage) {
-      Add(family, {{"device", DeviceString(device)}}, usage.tensors);
-    });
-    return family;
-  }
-
-  prometheus::MetricFamily Memory(const DeviceUsages& usages) const {
-    auto family = Family("tensord_memory_bytes",
-                         "Bytes that count against the memory limit, and "
-                         "beside them the host's that are pinned for "
-                         "transfers.");
-    usages.ForEach([&](Device device, const Usage& usage) {
-      const std::string name = DeviceString(device);
-      Add(family, {{"device", name}, {"kind", "stored"}}, usage.stored_bytes);
-      Add(family, {{"device", name}, {"kind", "reserved"}},
+      Add(tensors, labels(device, nullptr), usage.tensors);
+      Add(memory, labels(device, "stored"), usage.stored_bytes);
+      Add(memory, labels(device, "reserved"),
           std::max<std::int64_t>(
-              sources_.quotas->Of(device).used_bytes() - usage.stored_bytes,
-              0));
+              tenant.quotas->Of(device).used_bytes() - usage.stored_bytes, 0));
     });
-    return family;
   }
 
   const GaugeSources sources_;

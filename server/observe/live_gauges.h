@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/device/device_registry.h"
 #include "core/store/device_quotas.h"
@@ -18,10 +19,21 @@ class Collectable;
 
 namespace tensord {
 
+// What is looked at of one tenant. The name is empty where callers are not told
+// apart.
+struct TenantSources {
+  std::string_view name;
+  const TensorStore* store;
+  const DeviceQuotas* quotas;
+};
+
 // What is looked at. All of it outlives the gauges.
 struct GaugeSources {
   const DeviceRegistry* devices;
-  const TensorStore* store;
+  // Calls its argument with each tenant.
+  std::function<void(const std::function<void(const TenantSources&)>&)>
+      for_each_tenant;
+  // Of all tenants together.
   const DeviceQuotas* quotas;
   const InflightCalls* calls;
   // Number of uploads that wait for their client to go on.
@@ -30,14 +42,15 @@ struct GaugeSources {
   std::string version;
 };
 
-// tensord_tensors{device}, tensord_device_in_service{device},
-// tensord_memory_bytes{device,kind},
+// tensord_tensors{device,tenant}, tensord_device_in_service{device},
+// tensord_memory_bytes{device,kind,tenant},
 // tensord_memory_limit_bytes{device}, tensord_pool_reserved_bytes{device},
 // tensord_pool_used_bytes{device}, process_resident_memory_bytes,
 // tensord_inflight_rpcs, tensord_suspended_uploads,
-// tensord_build_info{version,cuda}. Memory of kind "stored" belongs to tensors
-// in the store, each buffer counted once; all else that counts against the
-// limit, such as uploads under way, is "reserved". One look walks the whole
+// tensord_build_info{version,cuda}. Without tenants that label is not there,
+// nor is it for memory of kind "pinned". Memory of kind "stored" belongs to
+// tensors in the store, each buffer counted once; all else that counts against
+// the limit, such as uploads under way, is "reserved". One look walks the whole
 // store, a page at a time. Thread-safe.
 std::shared_ptr<prometheus::Collectable> NewLiveGauges(GaugeSources sources);
 

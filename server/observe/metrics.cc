@@ -60,6 +60,11 @@ class Metrics::Counters final : public prometheus::Collectable {
     return *histogram;
   }
 
+  Counter& Reloads(std::string_view files, bool is_used) {
+    return reload_family_.Add({{"files", std::string(files)},
+                               {"result", is_used ? "used" : "refused"}});
+  }
+
   Counter& Rejected(std::string_view reason) {
     if (!IsReason(reason)) reason = "other";
     MutexLock lock(mutex_);
@@ -98,6 +103,13 @@ class Metrics::Counters final : public prometheus::Collectable {
           .Name("tensord_rejected_total")
           .Help("Calls that were refused, by reason.")
           .Register(registry_);
+  prometheus::Family<Counter>& reload_family_ =
+      prometheus::BuildCounter()
+          .Name("tensord_reloads_total")
+          .Help(
+              "Files of tokens and certificates that changed, and whether "
+              "they were used.")
+          .Register(registry_);
   Mutex mutex_;
   std::map<ConversionKey, Histogram*> conversions_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Counter*, std::less<>> rejected_
@@ -126,6 +138,10 @@ void Metrics::Converted(DType from, DType to, Device device,
 
 void Metrics::Refused(std::string_view reason) {
   counters_->Rejected(reason).Increment();
+}
+
+void Metrics::Reloaded(std::string_view files, bool is_used) {
+  counters_->Reloads(files, is_used).Increment();
 }
 
 void Metrics::CallStarted(const StartedCall& call) {

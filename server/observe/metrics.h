@@ -30,6 +30,9 @@ class Metrics final : public ServiceEvents, public CallObserver {
                  absl::Duration duration) override;
   void Refused(std::string_view reason) override;
 
+  // Files of this kind changed, and could be used or not.
+  void Reloaded(std::string_view files, bool is_used);
+
   void CallStarted(const StartedCall& call) override;
   void CallFinished(const FinishedCall& call) override;
 

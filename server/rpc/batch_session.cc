@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "google/protobuf/wire_format_lite.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/call.h"
 #include "server/rpc/device_threads.h"
 #include "server/wire/byte_buffer.h"
@@ -48,6 +49,23 @@ bool ReadDelimited(CodedInputStream& input,
   return true;
 }
 
+Scopes NeededScopes(v1::BatchCall::CallCase call) {
+  switch (call) {
+    case v1::BatchCall::kCreateTensor:
+      return kCreateScopes;
+    case v1::BatchCall::kTransformTensor:
+      return kTransformScopes;
+    case v1::BatchCall::kReadTensor:
+    case v1::BatchCall::kGetTensor:
+      return kReadScopes;
+    case v1::BatchCall::kDeleteTensor:
+      return kDeleteScopes;
+    case v1::BatchCall::CALL_NOT_SET:
+      break;
+  }
+  return {};
+}
+
 // The refusal as a message: its details are a google.rpc.Status already.
 void WriteError(const absl::Status& refusal, v1::BatchError& error) {
   error.ParseFromString(ToGrpcStatus(refusal).error_details());
@@ -55,9 +73,11 @@ void WriteError(const absl::Status& refusal, v1::BatchError& error) {
 
 }  // namespace
 
-BatchSession::BatchSession(const ServiceContext& context, TensorCalls& calls)
+BatchSession::BatchSession(const ServiceContext& context, TensorCalls& calls,
+                           Scopes scopes)
     : context_(context),
       calls_(calls),
+      scopes_(scopes),
       max_response_bytes_(static_cast<std::size_t>(
           std::min(context.limits.max_message_bytes, kMaxBatchResponseBytes))),
       arena_(memory_.data(), memory_.size()) {}
@@ -118,6 +138,8 @@ absl::StatusOr<bool> BatchSession::Read() {
 }
 
 absl::Status BatchSession::Prepare() {
+  absl::Status status = CheckScopes(scopes_, NeededScopes(call_->call_case()));
+  if (!status.ok()) return status;
   switch (call_->call_case()) {
     case v1::BatchCall::kCreateTensor:
       device_ = WaitsFor(*context_.devices,

@@ -14,6 +14,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/proto_buffer_reader.h"
+#include "server/access/scope.h"
 #include "server/rpc/service_context.h"
 #include "server/rpc/tensor_calls.h"
 #include "tensord/v1/tensord.pb.h"
@@ -51,8 +52,10 @@ class BatchSession {
     std::optional<Device> device = {};
   };
 
-  // Both have to outlive the session.
-  BatchSession(const ServiceContext& context, TensorCalls& calls);
+  // `context` and `calls` have to outlive the session. Calls that `scopes` do
+  // not allow are refused (ROLE_MISSING).
+  BatchSession(const ServiceContext& context, TensorCalls& calls,
+               Scopes scopes = Scopes::All());
 
   // `message` has to stay until it is processed. INTERNAL if it can not be
   // read.
@@ -84,6 +87,7 @@ class BatchSession {
 
   const ServiceContext& context_;
   TensorCalls& calls_;
+  const Scopes scopes_;
   const std::size_t max_response_bytes_;
   // Where arena_ begins; most calls need no more.
   std::array<char, 4096> memory_;

@@ -15,14 +15,15 @@ namespace {
 class BatchReactor final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  BatchReactor(const ServiceContext& context, TensorCalls& calls,
-               asio::thread_pool& workers, DeviceThreads& device_threads,
-               grpc::CallbackServerContext& call)
-      : context_(context),
+  BatchReactor(Admitted admitted, asio::thread_pool& workers,
+               DeviceThreads& device_threads, grpc::CallbackServerContext& call)
+      : context_(admitted.context()),
+        admitted_(std::move(admitted)),
         workers_(workers),
         device_threads_(device_threads),
         call_(call) {
-    session_.emplace(context, calls);
+    session_.emplace(context_, admitted_->tenant().calls(),
+                     admitted_->scopes());
     Run(messages_.Start(), kGrpcThread);
   }
 
@@ -125,16 +126,18 @@ class BatchReactor final
 
   void Conclude(const absl::Status& status) {
     session_.reset();
+    admitted_.reset();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }
 
   const ServiceContext& context_;
+  // Gone once the call is concluded, as is the session.
+  std::optional<Admitted> admitted_;
   asio::thread_pool& workers_;
   DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
   Messages messages_;
-  // Gone once the call is concluded.
   std::optional<BatchSession> session_;
   grpc::ByteBuffer response_;
 };
@@ -142,10 +145,9 @@ class BatchReactor final
 }  // namespace
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeBatch(
-    const ServiceContext& context, TensorCalls& calls,
-    asio::thread_pool& workers, DeviceThreads& device_threads,
-    grpc::CallbackServerContext& call) {
-  return new BatchReactor(context, calls, workers, device_threads, call);
+    Admitted admitted, asio::thread_pool& workers,
+    DeviceThreads& device_threads, grpc::CallbackServerContext& call) {
+  return new BatchReactor(std::move(admitted), workers, device_threads, call);
 }
 
 }  // namespace tensord

@@ -7,9 +7,8 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/device_threads.h"
-#include "server/rpc/service_context.h"
-#include "server/rpc/tensor_calls.h"
 
 namespace tensord {
 
@@ -18,9 +17,8 @@ namespace tensord {
 // not read from either. What takes long runs on `workers`, what takes a device
 // that may wait on its threads. All that is passed outlives the call.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeBatch(
-    const ServiceContext& context, TensorCalls& calls,
-    asio::thread_pool& workers, DeviceThreads& device_threads,
-    grpc::CallbackServerContext& call);
+    Admitted admitted, asio::thread_pool& workers,
+    DeviceThreads& device_threads, grpc::CallbackServerContext& call);
 
 }  // namespace tensord
 

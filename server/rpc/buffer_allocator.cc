@@ -10,18 +10,35 @@ namespace {
 
 // What a buffer's owner keeps: the memory goes before what was paid for it.
 struct Charged {
+  std::shared_ptr<void> own_reservation;
   std::shared_ptr<void> reservation;
   std::shared_ptr<Buffer> memory;
 };
 
+absl::Status QuotaExceeded(Device device, const Quota& quota,
+                           std::int64_t requested_bytes) {
+  const std::int64_t limit = quota.limit_bytes();
+  const std::int64_t used = quota.used_bytes();
+  absl::Status status = MakeError(
+      absl::StatusCode::kResourceExhausted, reason::kQuotaExceeded,
+      absl::StrCat("memory limit of the tenant on ", DeviceString(device),
+                   " reached: ", requested_bytes, " bytes asked for, ", used,
+                   " of ", limit, " bytes in use"));
+  AddErrorMetadata(status, "limitBytes", absl::StrCat(limit));
+  AddErrorMetadata(status, "usedBytes", absl::StrCat(used));
+  AddErrorMetadata(status, "requestedBytes", absl::StrCat(requested_bytes));
+  return status;
+}
+
 }  // namespace
 
 BufferAllocator::BufferAllocator(const DeviceRegistry& devices,
-                                 DeviceQuotas& quotas,
+                                 DeviceQuotas& quotas, DeviceQuotas* own_quotas,
                                  std::int64_t max_buffer_bytes,
                                  MakeRoom make_room)
     : devices_(devices),
       quotas_(quotas),
+      own_quotas_(own_quotas),
       max_buffer_bytes_(max_buffer_bytes),
       make_room_(std::move(make_room)) {}
 
@@ -43,9 +60,19 @@ absl::StatusOr<std::shared_ptr<Buffer>> BufferAllocator::Allocate(
   return buffer;
 }
 
+absl::StatusOr<std::shared_ptr<void>> BufferAllocator::ReserveOwn(
+    Device device, std::int64_t size_bytes) {
+  if (own_quotas_ == nullptr) return nullptr;
+  auto reserved = own_quotas_->Reserve(device, size_bytes);
+  if (reserved.ok()) return reserved;
+  return QuotaExceeded(device, own_quotas_->Of(device), size_bytes);
+}
+
 absl::StatusOr<std::shared_ptr<Buffer>> BufferAllocator::TryAllocate(
     DeviceBackend& backend, std::int64_t size_bytes) {
   const Device device = backend.device();
+  auto own_reservation = ReserveOwn(device, size_bytes);
+  if (!own_reservation.ok()) return own_reservation.status();
   auto reservation = quotas_.Reserve(device, size_bytes);
   if (!reservation.ok()) return reservation.status();
   auto memory = backend.Allocate(static_cast<std::size_t>(size_bytes));
@@ -53,8 +80,9 @@ absl::StatusOr<std::shared_ptr<Buffer>> BufferAllocator::TryAllocate(
   std::byte* const data = (*memory)->data();
   return std::make_shared<Buffer>(
       device, data, static_cast<std::size_t>(size_bytes),
-      std::make_shared<Charged>(
-          Charged{*std::move(reservation), *std::move(memory)}));
+      std::make_shared<Charged>(Charged{*std::move(own_reservation),
+                                        *std::move(reservation),
+                                        *std::move(memory)}));
 }
 
 }  // namespace tensord

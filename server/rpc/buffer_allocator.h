@@ -14,34 +14,38 @@
 
 namespace tensord {
 
-// Allocates buffers on any device, within the device's quota and a limit for
-// each buffer. Thread-safe. Buffers may outlive it.
+// Allocates buffers on any device, within the device's quota, a tenant's own,
+// and a limit for each buffer. Thread-safe. Buffers may outlive it.
 class BufferAllocator {
  public:
-  // Gives back memory of a device that is short of it. True says that some was,
-  // and another try makes sense.
+  // Gives back memory of a device that is short of it, or of which the tenant
+  // has no more. True says that some was, and another try makes sense.
   using MakeRoom = std::function<bool(Device device)>;
 
-  // `devices` and `quotas`, one for each of them, have to outlive the
-  // allocator.
+  // `devices`, and quotas for each of them, have to outlive the allocator.
+  // `own_quotas` may be null.
   BufferAllocator(
       const DeviceRegistry& devices, DeviceQuotas& quotas,
-      std::int64_t max_buffer_bytes,
+      DeviceQuotas* own_quotas, std::int64_t max_buffer_bytes,
       MakeRoom make_room = [](Device) { return false; });
 
   // An uninitialised buffer; the quota has its bytes back when the last pointer
-  // to it goes. INVALID_ARGUMENT (TENSOR_TOO_LARGE), errors of
+  // to it goes. INVALID_ARGUMENT (TENSOR_TOO_LARGE), RESOURCE_EXHAUSTED
+  // (QUOTA_EXCEEDED) for the tenant's own quota, errors of
   // DeviceRegistry::Find, DeviceQuotas::Reserve and DeviceBackend::Allocate.
   // REQUIRES: size_bytes >= 0.
   absl::StatusOr<std::shared_ptr<Buffer>> Allocate(Device device,
                                                    std::int64_t size_bytes);
 
  private:
+  absl::StatusOr<std::shared_ptr<void>> ReserveOwn(Device device,
+                                                   std::int64_t size_bytes);
   absl::StatusOr<std::shared_ptr<Buffer>> TryAllocate(DeviceBackend& backend,
                                                       std::int64_t size_bytes);
 
   const DeviceRegistry& devices_;
   DeviceQuotas& quotas_;
+  DeviceQuotas* const own_quotas_;
   std::int64_t max_buffer_bytes_;
   MakeRoom make_room_;
 };

@@ -31,10 +31,12 @@ grpc::ByteBuffer Serialize(ConvertOutput output) {
 class ConvertReactor final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  ConvertReactor(const ServiceContext& context, Arena& blocks,
+  ConvertReactor(Admitted admitted, Arena& blocks,
                  grpc::CallbackServerContext& call)
-      : context_(context), call_(call) {
-    session_.emplace(context, blocks);
+      : context_(admitted.context()),
+        admitted_(std::move(admitted)),
+        call_(call) {
+    session_.emplace(context_, blocks);
     Run(messages_.Start());
   }
 
@@ -114,14 +116,16 @@ class ConvertReactor final
   void Conclude(const absl::Status& status) {
     session_.reset();
     pieces_.Clear();
+    admitted_.reset();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }
 
   const ServiceContext& context_;
+  // Gone once the call is concluded, as is the session.
+  std::optional<Admitted> admitted_;
   grpc::CallbackServerContext& call_;
   Messages messages_;
-  // Gone once the call is concluded.
   std::optional<ConvertSession> session_;
   MessagePieces pieces_;
   Envelope envelope_;
@@ -132,9 +136,8 @@ class ConvertReactor final
 }  // namespace
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeConvert(
-    const ServiceContext& context, Arena& blocks,
-    grpc::CallbackServerContext& call) {
-  return new ConvertReactor(context, blocks, call);
+    Admitted admitted, Arena& blocks, grpc::CallbackServerContext& call) {
+  return new ConvertReactor(std::move(admitted), blocks, call);
 }
 
 }  // namespace tensord

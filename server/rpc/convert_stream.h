@@ -6,7 +6,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
-#include "server/rpc/service_context.h"
+#include "server/rpc/admission.h"
 
 namespace tensord {
 
@@ -16,8 +16,7 @@ namespace tensord {
 // the client has said finish and sends no more (half-closes). All that is
 // passed outlives the call.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeConvert(
-    const ServiceContext& context, Arena& blocks,
-    grpc::CallbackServerContext& call);
+    Admitted admitted, Arena& blocks, grpc::CallbackServerContext& call);
 
 }  // namespace tensord
 

@@ -58,11 +58,12 @@ std::string_view Bytes(const grpc::Slice& slice) {
 class DownloadReactor final
     : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  DownloadReactor(const ServiceContext& context, Arena& blocks,
+  DownloadReactor(Admitted admitted, Arena& blocks,
                   DeviceThreads& device_threads,
                   grpc::CallbackServerContext& call,
                   const grpc::ByteBuffer& request)
-      : context_(context),
+      : context_(admitted.context()),
+        admitted_(std::move(admitted)),
         blocks_(blocks),
         device_threads_(device_threads),
         call_(call) {
@@ -140,7 +141,7 @@ class DownloadReactor final
     CheckNotNegative(request.read_offset(), "read_offset", violations);
     CheckNotNegative(request.read_limit(), "read_limit", violations);
     if (!violations.empty()) return violations.status();
-    const auto stored = FindTensor(*context_.store, request.name());
+    const auto stored = FindTensor(context_, request.name());
     if (!stored.ok()) return stored.status();
     auto plan = ReadPlan::Make((*stored)->tensor, options, *context_.devices);
     if (!plan.ok()) return plan.status();
@@ -210,17 +211,19 @@ class DownloadReactor final
     plan_.reset();
     message_.Clear();
     next_.Clear();
+    admitted_.reset();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }
 
   const ServiceContext& context_;
+  // Gone once the call is concluded, as is the plan.
+  std::optional<Admitted> admitted_;
   Arena& blocks_;
   DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
   // The device that the tensor is on if that may wait.
   std::optional<Device> device_;
-  // Gone once the call is concluded.
   std::optional<ReadPlan> plan_;
   // Bytes of the encoded result that are wanted, and where the next chunk
   // starts.
@@ -241,9 +244,10 @@ class DownloadReactor final
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeDownload(
-    const ServiceContext& context, Arena& blocks, DeviceThreads& device_threads,
+    Admitted admitted, Arena& blocks, DeviceThreads& device_threads,
     grpc::CallbackServerContext& call, const grpc::ByteBuffer& request) {
-  return new DownloadReactor(context, blocks, device_threads, call, request);
+  return new DownloadReactor(std::move(admitted), blocks, device_threads, call,
+                             request);
 }
 
 }  // namespace tensord

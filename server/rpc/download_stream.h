@@ -6,8 +6,8 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/device_threads.h"
-#include "server/rpc/service_context.h"
 
 namespace tensord {
 
@@ -18,7 +18,7 @@ namespace tensord {
 // `blocks`. Under OVERFLOW_POLICY_ERROR the verdict on the elements that were
 // asked for comes after the last of them. All that is passed outlives the call.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeDownload(
-    const ServiceContext& context, Arena& blocks, DeviceThreads& device_threads,
+    Admitted admitted, Arena& blocks, DeviceThreads& device_threads,
     grpc::CallbackServerContext& call, const grpc::ByteBuffer& request);
 
 }  // namespace tensord

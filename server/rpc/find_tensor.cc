@@ -3,25 +3,32 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
 
 namespace tensord {
 
-absl::Status NameIfNotFound(absl::Status status, std::string_view name) {
-  if (status.code() == absl::StatusCode::kNotFound) {
-    AddErrorMetadata(status, "name", name);
+absl::Status NameIfNotFound(const ServiceContext& context, absl::Status status,
+                            std::string_view name) {
+  if (status.code() != absl::StatusCode::kNotFound) return status;
+  if (context.own_quotas != nullptr) {
+    status =
+        MakeError(absl::StatusCode::kPermissionDenied, reason::kTensorDenied,
+                  absl::StrCat("permission denied on ", QuoteForMessage(name),
+                               " (or it might not exist)"));
   }
+  AddErrorMetadata(status, "name", name);
   return status;
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
-    const TensorStore& store, std::string_view name) {
+    const ServiceContext& context, std::string_view name) {
   const absl::StatusOr<std::string> id = ParseTensorName(name);
   if (!id.ok()) return id.status();
-  auto stored = store.Get(*id);
-  if (!stored.ok()) return NameIfNotFound(stored.status(), name);
+  auto stored = context.store->Get(*id);
+  if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
   return stored;
 }
 

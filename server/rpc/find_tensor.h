@@ -11,13 +11,16 @@
 
 namespace tensord {
 
-// `status` as it is, with the metadata `name` if it is NOT_FOUND.
-absl::Status NameIfNotFound(absl::Status status, std::string_view name);
+// `status` as it is unless it is NOT_FOUND: then with the metadata `name`; and
+// where callers are told apart, PERMISSION_DENIED (TENSOR_DENIED) instead,
+// which it would also be if the tensor were another tenant's (AIP-211).
+absl::Status NameIfNotFound(const ServiceContext& context, absl::Status status,
+                            std::string_view name);
 
 // The tensor that is called `tensors/{id}`. INVALID_ARGUMENT (NAME_INVALID),
-// NOT_FOUND (TENSOR_NOT_FOUND).
+// errors of NameIfNotFound.
 absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
-    const TensorStore& store, std::string_view name);
+    const ServiceContext& context, std::string_view name);
 
 // Claims the id of a new tensor, or makes one up if it is empty; a suspended
 // upload is no obstacle. Errors of TensorStore::ClaimId.

@@ -26,15 +26,18 @@ struct ServiceLimits {
   std::int64_t max_chunk_bytes = std::int64_t{4} << 20;
 };
 
-// Pointers are never null, and what they point to outlives the service.
+// What the calls of one tenant work with. Pointers are not null where nothing
+// else is said, and what they point to outlives the calls.
 struct ServiceContext {
   DeviceRegistry* devices = nullptr;
   TensorStore* store = nullptr;
   // Every buffer that the service allocates is charged to the quota of its
   // device until the last view of it is gone. Complete, as are the devices.
   DeviceQuotas* quotas = nullptr;
+  // Charged in the same way, with the tenant's own limits. Null where callers
+  // are not told apart.
+  DeviceQuotas* own_quotas = nullptr;
   RequestLog* requests = nullptr;
-  // Without a suspended one once the service is gone.
   Uploads* uploads = nullptr;
   ServiceLimits limits;
   ServiceEvents* events = nullptr;

@@ -128,7 +128,7 @@ absl::Status TensorCalls::Prepare(const v1::ReadTensorRequest& request,
   violations.Check(ParseTensorName(request.name()).status(), "name");
   job.options = ParseReadOptions(request.options(), "options", violations);
   if (!violations.empty()) return violations.status();
-  auto source = FindTensor(*context_.store, request.name());
+  auto source = FindTensor(context_, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
   job.device = WaitsFor(*context_.devices, job.source->tensor.device());
@@ -147,7 +147,7 @@ absl::Status TensorCalls::Read(const Reading& job, std::int64_t max_bytes,
 
 absl::Status TensorCalls::Get(const v1::GetTensorRequest& request,
                               v1::Tensor& response) {
-  const auto stored = FindTensor(*context_.store, request.name());
+  const auto stored = FindTensor(context_, request.name());
   if (stored.ok()) WriteTensor(**stored, std::nullopt, response);
   return stored.status();
 }
@@ -164,7 +164,7 @@ absl::Status TensorCalls::DeleteStored(const v1::DeleteTensorRequest& request) {
   absl::Status status = context_.store->Delete(*id, request.etag());
   return absl::IsNotFound(status) && request.allow_missing()
              ? absl::OkStatus()
-             : NameIfNotFound(std::move(status), request.name());
+             : NameIfNotFound(context_, std::move(status), request.name());
 }
 
 absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
@@ -186,7 +186,7 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
   }
   if (request.report_conversion()) job.report.emplace();
   if (!violations.empty()) return violations.status();
-  auto source = FindTensor(*context_.store, request.name());
+  auto source = FindTensor(context_, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
   auto claim = ClaimTensorId(context_, request.tensor_id());

@@ -82,201 +82,300 @@ absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
   return static_cast<std::size_t>(std::min(page_size, kMaxPageSize));
 }
 
+// A stream that is refused before it begins.
+template <class Reactor>
+class Refused final : public Reactor {
+ public:
+  explicit Refused(const grpc::Status& status) { this->Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+absl::Status NoUpload(const ServiceContext& context, std::string_view id) {
+  const bool may_be_anothers = context.own_quotas != nullptr;
+  return MakeError(
+      may_be_anothers ? absl::StatusCode::kPermissionDenied
+                      : absl::StatusCode::kNotFound,
+      may_be_anothers ? reason::kUploadDenied : reason::kUploadNotFound,
+      absl::StrCat(may_be_anothers ? "permission denied on upload "
+                                   : "there is no upload ",
+                   std::string(id),
+                   may_be_anothers ? " (or it might not exist)" : ""));
+}
+
+// What the caller can have: another tenant's part is not its business.
+const DeviceQuotas& QuotasOf(const ServiceContext& context) {
+  return context.own_quotas != nullptr ? *context.own_quotas : *context.quotas;
+}
+
 class Service final : public ServiceBase {
  public:
-  explicit Service(const ServiceContext& context)
-      : context_(context),
-        allocator_(*context_.devices, *context_.quotas,
-                   context_.limits.max_tensor_bytes,
-                   [this](Device device) {
-                     return context_.uploads->DropOldest(device);
-                   }),
-        calls_(context_, allocator_),
+  Service(Admission& admission, const ServiceContext& shared)
+      : admission_(admission),
+        shared_(shared),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)),
-        device_threads_(*context_.devices) {}
-  ~Service() override {
-    workers_.join();
-    context_.uploads->Clear();
-  }
+        device_threads_(*shared_.devices) {}
+  ~Service() override { workers_.join(); }
 
   grpc::ServerReadReactor<ByteBuffer>* UploadTensor(
       Call* call, ByteBuffer* response) override {
-    return ServeUpload(context_, allocator_, device_threads_, *call, *response);
+    using Reactor = grpc::ServerReadReactor<ByteBuffer>;
+    return Stream<Reactor>(*call, kCreateScopes, [&](Admitted admitted) {
+      return ServeUpload(std::move(admitted), device_threads_, *call,
+                         *response);
+    });
   }
 
   grpc::ServerWriteReactor<ByteBuffer>* DownloadTensor(
       Call* call, const ByteBuffer* request) override {
-    return ServeDownload(context_, blocks_, device_threads_, *call, *request);
+    using Reactor = grpc::ServerWriteReactor<ByteBuffer>;
+    return Stream<Reactor>(*call, kReadScopes, [&](Admitted admitted) {
+      return ServeDownload(std::move(admitted), blocks_, device_threads_, *call,
+                           *request);
+    });
   }
 
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* ConvertArray(
       Call* call) override {
-    return ServeConvert(context_, blocks_, *call);
+    using Reactor = grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>;
+    return Stream<Reactor>(*call, kReadScopes, [&](Admitted admitted) {
+      return ServeConvert(std::move(admitted), blocks_, *call);
+    });
   }
 
+  // Each of its calls needs what it would need by itself.
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* Batch(Call* call) override {
-    return ServeBatch(context_, calls_, workers_, device_threads_, *call);
+    using Reactor = grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>;
+    return Stream<Reactor>(*call, {}, [&](Admitted admitted) {
+      return ServeBatch(std::move(admitted), workers_, device_threads_, *call);
+    });
   }
 
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Reply(*call,
-                 WaitsFor(*context_.devices, request->options().device()),
-                 [this, request, response] {
-                   return calls_.Create(*request, *response);
-                 });
+    return Serve(*call, kCreateScopes, [&](UnaryCall open) {
+      TensorCalls& calls = open.admitted.tenant().calls();
+      Reply(std::move(open),
+            WaitsFor(*shared_.devices, request->options().device()),
+            [&calls, request, response] {
+              return calls.Create(*request, *response);
+            });
+    });
   }
 
   Unary* QueryUpload(Call* call, const v1::QueryUploadRequest* request,
                      v1::QueryUploadResponse* response) override {
-    std::shared_ptr<Upload> upload =
-        context_.uploads->Find(request->request_id());
-    const auto device = upload != nullptr
-                            ? WaitsFor(*context_.devices, upload->device())
-                            : std::nullopt;
-    return Reply(*call, device,
-                 [this, request, response, upload = std::move(upload)] {
-                   return Query(*request, upload.get(), *response);
-                 });
+    return Serve(*call, kCreateScopes, [&](UnaryCall open) {
+      const ServiceContext& context = open.admitted.context();
+      std::shared_ptr<Upload> upload =
+          context.uploads->Find(request->request_id());
+      const auto device = upload != nullptr
+                              ? WaitsFor(*shared_.devices, upload->device())
+                              : std::nullopt;
+      Reply(std::move(open), device,
+            [&context, request, response, upload = std::move(upload)] {
+              return Query(context, *request, upload.get(), *response);
+            });
+    });
   }
 
   Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
                     v1::ReadTensorResponse* response) override {
-    Reading job;
-    const absl::Status status =
-        Guarded([&] { return calls_.Prepare(*request, job); });
-    const std::optional<Device> device = job.device;
-    return Reply(*call, device, [this, status, response, job = std::move(job)] {
-      return status.ok() ? calls_.Read(job, context_.limits.max_message_bytes,
-                                       *response)
+    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+      TensorCalls& calls = open.admitted.tenant().calls();
+      Reading job;
+      const absl::Status status =
+          Guarded([&] { return calls.Prepare(*request, job); });
+      const std::optional<Device> device = job.device;
+      Reply(std::move(open), device,
+            [this, &calls, status, response, job = std::move(job)] {
+              return status.ok()
+                         ? calls.Read(job, shared_.limits.max_message_bytes,
+                                      *response)
                          : status;
+            });
     });
   }
 
   Unary* TransformTensor(Call* call, const v1::TransformTensorRequest* request,
                          v1::Tensor* response) override {
-    auto job = std::make_unique<Transformation>();
-    const absl::Status status =
-        Guarded([&] { return calls_.Prepare(*request, *job); });
-    const std::optional<Device> device = job->device;
-    const bool takes_long = job->source_bytes() > kMaxInlineBytes;
-    auto work = [this, call, status, response, job = std::move(job)] {
-      if (status.ok() && call->IsCancelled()) return absl::CancelledError();
-      return status.ok() ? calls_.Transform(*job, *response) : status;
-    };
-    return status.ok() && takes_long && !device.has_value()
-               ? ReplyLater(*call, std::move(work))
-               : Reply(*call, device, std::move(work));
+    return Serve(*call, kTransformScopes, [&](UnaryCall open) {
+      TensorCalls& calls = open.admitted.tenant().calls();
+      auto job = std::make_unique<Transformation>();
+      const absl::Status status =
+          Guarded([&] { return calls.Prepare(*request, *job); });
+      const std::optional<Device> device = job->device;
+      const bool takes_long = job->source_bytes() > kMaxInlineBytes;
+      auto work = [&calls, call, status, response, job = std::move(job)] {
+        if (status.ok() && call->IsCancelled()) return absl::CancelledError();
+        return status.ok() ? calls.Transform(*job, *response) : status;
+      };
+      if (status.ok() && takes_long && !device.has_value()) {
+        ReplyLater(std::move(open), std::move(work));
+      } else {
+        Reply(std::move(open), device, std::move(work));
+      }
+    });
   }
 
   Unary* GetTensor(Call* call, const v1::GetTensorRequest* request,
                    v1::Tensor* response) override {
-    return Reply(*call, [&] { return calls_.Get(*request, *response); });
+    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+      TensorCalls& calls = open.admitted.tenant().calls();
+      Reply(std::move(open), [&] { return calls.Get(*request, *response); });
+    });
   }
 
   Unary* ListTensors(Call* call, const v1::ListTensorsRequest* request,
                      v1::ListTensorsResponse* response) override {
-    return Reply(*call, [&] { return List(*request, *response); });
+    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+      const ServiceContext& context = open.admitted.context();
+      Reply(std::move(open),
+            [&] { return List(context, *request, *response); });
+    });
   }
 
   Unary* UpdateTensor(Call* call, const v1::UpdateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Reply(*call, [&] {
-      return DoOnce(*context_.requests, *request, *response,
-                    [&] { return Update(*request, *response); });
+    return Serve(*call, kUpdateScopes, [&](UnaryCall open) {
+      const ServiceContext& context = open.admitted.context();
+      Reply(std::move(open), [&] {
+        return DoOnce(*context.requests, *request, *response,
+                      [&] { return Update(context, *request, *response); });
+      });
     });
   }
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
                       google::protobuf::Empty* response) override {
-    return Reply(*call, [&] { return calls_.Delete(*request, *response); });
+    return Serve(*call, kDeleteScopes, [&](UnaryCall open) {
+      TensorCalls& calls = open.admitted.tenant().calls();
+      Reply(std::move(open), [&] { return calls.Delete(*request, *response); });
+    });
   }
 
   Unary* ListDevices(Call* call, const v1::ListDevicesRequest*,
                      v1::ListDevicesResponse* response) override {
-    return Reply(*call, [&] {
-      for (const auto& backend : context_.devices->backends()) {
-        v1::Device& device = *response->add_devices();
-        device.set_name(DeviceString(backend->device()));
-        device.set_description(backend->description());
-        const Quota& quota = context_.quotas->Of(backend->device());
-        device.set_memory_limit_bytes(quota.limit_bytes());
-        device.set_memory_used_bytes(quota.used_bytes());
-        const absl::Status health = backend->health();
-        if (!health.ok()) {
-          device.set_out_of_service(
-              PrintableUtf8(FromAbsl(health.message()), kMaxHealthBytes));
-        }
-      }
-      return absl::OkStatus();
+    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+      const ServiceContext& context = open.admitted.context();
+      Reply(std::move(open), [&] {
+        DescribeDevices(context, *response);
+        return absl::OkStatus();
+      });
     });
   }
 
   Unary* GetServerInfo(Call* call, const v1::GetServerInfoRequest*,
                        v1::ServerInfo* response) override {
-    return Reply(*call, [&] { return Describe(*response); });
+    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+      const ServiceContext& context = open.admitted.context();
+      Reply(std::move(open), [&] {
+        Describe(context, *response);
+        return absl::OkStatus();
+      });
+    });
   }
 
  private:
+  // A unary call that is not answered yet.
+  struct UnaryCall {
+    Call* call;
+    // gRPC makes another each time that it is asked.
+    Unary* reactor;
+    Admitted admitted;
+  };
+
+  // Has `serve`, which takes a UnaryCall, see to a call that needs `scopes`, or
+  // refuses it.
+  template <class F>
+  Unary* Serve(Call& call, Scopes scopes, F serve) {
+    Unary* const reactor = call.DefaultReactor();
+    std::optional<Admitted> admitted;
+    absl::Status status = Admit(call, scopes, admitted);
+    if (status.ok()) {
+      status = Guarded([&] {
+        serve(UnaryCall{&call, reactor, *std::move(admitted)});
+        return absl::OkStatus();
+      });
+    }
+    if (!status.ok()) End(*reactor, call, status);
+    return reactor;
+  }
+
+  template <class Reactor, class F>
+  Reactor* Stream(Call& call, Scopes scopes, F serve) {
+    std::optional<Admitted> admitted;
+    const absl::Status status = Admit(call, scopes, admitted);
+    if (status.ok()) return serve(*std::move(admitted));
+    return new Refused<Reactor>(Conclude(status, call, *shared_.events));
+  }
+
+  absl::Status Admit(Call& call, Scopes scopes,
+                     std::optional<Admitted>& admitted) {
+    return Guarded([&] {
+      absl::StatusOr<Admitted> result = admission_.Admit(call, scopes);
+      if (result.ok()) admitted.emplace(*std::move(result));
+      return result.status();
+    });
+  }
+
   void End(Unary& reactor, Call& call, const absl::Status& status) {
-    reactor.Finish(Conclude(status, call, *context_.events));
+    reactor.Finish(Conclude(status, call, *shared_.events));
   }
 
   // Ends a call with what `work` returns.
   template <class Work>
-  Unary* Reply(Call& call, Work work) {
-    Unary* const reactor = call.DefaultReactor();
-    Run(*reactor, call, std::move(work));
-    return reactor;
-  }
-
-  // The same from a thread of `device`, if there is one to wait for.
-  template <class Work>
-  Unary* Reply(Call& call, std::optional<Device> device, Work work) {
-    if (!device.has_value()) return Reply(call, std::move(work));
-    Unary* const reactor = call.DefaultReactor();
-    absl::Status status = Guarded([&] {
-      // What is posted has to be copyable.
-      auto posted = std::make_shared<Work>(std::move(work));
-      return device_threads_.Post(*device, [this, reactor, &call, posted] {
-        Run(*reactor, call, [&call, work = std::move(*posted)] {
-          return call.IsCancelled() ? absl::CancelledError() : work();
-        });
-      });
-    });
-    if (!status.ok()) End(*reactor, call, status);
-    return reactor;
-  }
-
-  // The same from a thread that may take its time.
-  template <class Work>
-  Unary* ReplyLater(Call& call, Work work) {
-    Unary* const reactor = call.DefaultReactor();
-    absl::Status status = Guarded([&] {
-      asio::post(workers_,
-                 [this, reactor, &call, work = std::move(work)]() mutable {
-                   Run(*reactor, call, std::move(work));
-                 });
-      return absl::OkStatus();
-    });
-    if (!status.ok()) End(*reactor, call, status);
-    return reactor;
-  }
-
-  template <class Work>
-  void Run(Unary& reactor, Call& call, Work work) {
+  void Reply(UnaryCall open, Work work) {
+    Call& call = *open.call;
+    Unary& reactor = *open.reactor;
     absl::Status status;
     {
-      // Whoever hears of a refusal finds nothing of it left.
-      const Work mine = std::move(work);
-      status = Guarded(mine);
+      // Whoever hears of the end finds nothing of the call left.
+      const UnaryCall mine = std::move(open);
+      const Work my_work = std::move(work);
+      status = Guarded(my_work);
     }
     End(reactor, call, status);
   }
 
-  absl::Status Query(const v1::QueryUploadRequest& request, Upload* upload,
-                     v1::QueryUploadResponse& response) {
+  // The same from a thread of `device`, if there is one to wait for.
+  template <class Work>
+  void Reply(UnaryCall open, std::optional<Device> device, Work work) {
+    if (!device.has_value()) return Reply(std::move(open), std::move(work));
+    auto unless_cancelled = [call = open.call, work = std::move(work)] {
+      return call->IsCancelled() ? absl::CancelledError() : work();
+    };
+    Post(std::move(open), std::move(unless_cancelled),
+         [&](auto task) { return device_threads_.Post(*device, task); });
+  }
+
+  // The same from a thread that may take its time.
+  template <class Work>
+  void ReplyLater(UnaryCall open, Work work) {
+    Post(std::move(open), std::move(work), [this](auto task) {
+      asio::post(workers_, task);
+      return absl::OkStatus();
+    });
+  }
+
+  template <class Work, class Poster>
+  void Post(UnaryCall open, Work work, Poster post) {
+    Call& call = *open.call;
+    Unary& reactor = *open.reactor;
+    absl::Status status = Guarded([&] {
+      // What is posted has to be copyable.
+      auto posted = std::make_shared<std::pair<UnaryCall, Work>>(
+          std::move(open), std::move(work));
+      return post([this, posted = std::move(posted)] {
+        Reply(std::move(posted->first), std::move(posted->second));
+      });
+    });
+    if (!status.ok()) End(reactor, call, status);
+  }
+
+  static absl::Status Query(const ServiceContext& context,
+                            const v1::QueryUploadRequest& request,
+                            Upload* upload, v1::QueryUploadResponse& response) {
     const std::string& id = request.request_id();
     if (upload != nullptr) {
       std::optional<ByteRange> part;
@@ -288,18 +387,18 @@ class Service final : public ServiceBase {
       response.set_committed_bytes(*next_byte);
       return absl::OkStatus();
     }
-    const auto answer = context_.requests->Find(id);
+    const auto answer = context.requests->Find(id);
     if (!answer.ok()) return answer.status();
     if (*answer == nullptr ||
         !response.mutable_tensor()->ParseFromString(**answer) ||
         response.tensor().name().empty()) {
-      return MakeError(absl::StatusCode::kNotFound, reason::kUploadNotFound,
-                       absl::StrCat("there is no upload ", id));
+      return NoUpload(context, id);
     }
     return absl::OkStatus();
   }
 
-  absl::Status List(const v1::ListTensorsRequest& request,
+  absl::Status List(const ServiceContext& context,
+                    const v1::ListTensorsRequest& request,
                     v1::ListTensorsResponse& response) {
     Violations violations;
     const std::size_t page_size =
@@ -311,7 +410,7 @@ class Service final : public ServiceBase {
     }
     if (!violations.empty()) return violations.status();
     // One more tells whether there is another page.
-    auto listed = context_.store->List(after, page_size + 1);
+    auto listed = context.store->List(after, page_size + 1);
     if (listed.size() > page_size) {
       listed.pop_back();
       response.set_next_page_token(page_tokens_.Make(listed.back()->id));
@@ -322,8 +421,9 @@ class Service final : public ServiceBase {
     return absl::OkStatus();
   }
 
-  absl::Status Update(const v1::UpdateTensorRequest& request,
-                      v1::Tensor& response) {
+  static absl::Status Update(const ServiceContext& context,
+                             const v1::UpdateTensorRequest& request,
+                             v1::Tensor& response) {
     const v1::Tensor& tensor = request.tensor();
     Violations violations;
     const std::string id =
@@ -331,39 +431,55 @@ class Service final : public ServiceBase {
     const TensorStore::Changes changes =
         ParseChanges(request, absl::Now(), violations);
     if (!violations.empty()) return violations.status();
-    const auto stored = context_.store->Update(id, tensor.etag(), changes);
+    const auto stored = context.store->Update(id, tensor.etag(), changes);
     if (!stored.ok()) {
-      return ArgumentAtField(NameIfNotFound(stored.status(), tensor.name()),
-                             "tensor.requires_grad");
+      return ArgumentAtField(
+          NameIfNotFound(context, stored.status(), tensor.name()),
+          "tensor.requires_grad");
     }
     response = WriteTensor(**stored);
     return absl::OkStatus();
   }
 
-  absl::Status Describe(v1::ServerInfo& info) const {
-    info.set_version(context_.version);
-    const CudaSupport& cuda = context_.devices->cuda();
+  static void DescribeDevices(const ServiceContext& context,
+                              v1::ListDevicesResponse& response) {
+    for (const auto& backend : context.devices->backends()) {
+      v1::Device& device = *response.add_devices();
+      device.set_name(DeviceString(backend->device()));
+      device.set_description(backend->description());
+      const Quota& quota = QuotasOf(context).Of(backend->device());
+      device.set_memory_limit_bytes(quota.limit_bytes());
+      device.set_memory_used_bytes(quota.used_bytes());
+      const absl::Status health = backend->health();
+      if (!health.ok()) {
+        device.set_out_of_service(
+            PrintableUtf8(FromAbsl(health.message()), kMaxHealthBytes));
+      }
+    }
+  }
+
+  static void Describe(const ServiceContext& context, v1::ServerInfo& info) {
+    info.set_version(context.version);
+    const CudaSupport& cuda = context.devices->cuda();
     info.set_cuda_built(cuda.built);
     info.set_cuda_unavailable(cuda.unavailable);
-    for (const auto& backend : context_.devices->backends()) {
+    for (const auto& backend : context.devices->backends()) {
       info.add_devices(DeviceString(backend->device()));
     }
     for (const DType dtype : AllDTypes()) info.add_dtypes(ToProto(dtype));
     v1::ServerLimits& limits = *info.mutable_limits();
-    limits.set_max_tensor_bytes(context_.limits.max_tensor_bytes);
-    limits.set_max_message_bytes(context_.limits.max_message_bytes);
-    limits.set_max_chunk_bytes(context_.limits.max_chunk_bytes);
+    limits.set_max_tensor_bytes(context.limits.max_tensor_bytes);
+    limits.set_max_message_bytes(context.limits.max_message_bytes);
+    limits.set_max_chunk_bytes(context.limits.max_chunk_bytes);
     limits.set_memory_limit_bytes(
-        context_.quotas->Of(kCpuDevice).limit_bytes());
+        QuotasOf(context).Of(kCpuDevice).limit_bytes());
     limits.set_max_dimensions(static_cast<int>(kMaxDimensions));
     limits.set_max_upload_parts(static_cast<int>(Upload::kMaxParts));
-    *info.mutable_start_time() = WriteTimestamp(context_.start_time);
-    return absl::OkStatus();
+    *info.mutable_start_time() = WriteTimestamp(context.start_time);
   }
 
-  const ServiceContext context_;
-  BufferAllocator allocator_;
-  TensorCalls calls_;
+  Admission& admission_;
+  const ServiceContext shared_;
   // Chunks that are converted on the way.
   Arena blocks_;
   const PageTokens page_tokens_;
@@ -373,8 +489,9 @@ class Service final : public ServiceBase {
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> NewTensorService(const ServiceContext& context) {
-  return std::make_unique<Service>(context);
+std::unique_ptr<grpc::Service> NewTensorService(Admission& admission,
+                                                const ServiceContext& shared) {
+  return std::make_unique<Service>(admission, shared);
 }
 
 }  // namespace tensord

@@ -5,18 +5,22 @@
 #include <memory>
 
 #include "grpcpp/impl/service_type.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/service_context.h"
 
 namespace tensord {
 
 // The service, to be registered with a grpc::ServerBuilder. Its methods decode,
 // call core and encode; what may take long, or wait for a device, runs on
-// threads of its own, so that gRPC's are never held up. Thread-safe. Destroy it
-// after the server that it is registered with.
+// threads of its own, so that gRPC's are never held up. Calls come in through
+// `admission`; of `shared` it uses what is not a tenant's. Thread-safe. Destroy
+// it after the server that it is registered with, and before what it is given
+// here.
 //
 // The builder has to set the largest message it receives to
 // limits.max_message_bytes.
-std::unique_ptr<grpc::Service> NewTensorService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewTensorService(Admission& admission,
+                                                const ServiceContext& shared);
 
 }  // namespace tensord
 

@@ -18,14 +18,14 @@ namespace {
 
 class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
-  UploadReactor(const ServiceContext& context, BufferAllocator& allocator,
-                DeviceThreads& device_threads,
+  UploadReactor(Admitted admitted, DeviceThreads& device_threads,
                 grpc::CallbackServerContext& call, grpc::ByteBuffer& response)
-      : context_(context),
+      : context_(admitted.context()),
+        admitted_(std::move(admitted)),
         device_threads_(device_threads),
         call_(call),
         response_(response) {
-    session_.emplace(context, allocator);
+    session_.emplace(context_, admitted_->tenant().allocator());
     Run(messages_.Start());
   }
 
@@ -142,16 +142,18 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   void Conclude(const absl::Status& status) {
     if (!status.ok()) session_->Refuse(status);
     session_.reset();
+    admitted_.reset();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }
 
   const ServiceContext& context_;
+  // Gone once the call is concluded, as is the session.
+  std::optional<Admitted> admitted_;
   DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
   grpc::ByteBuffer& response_;
   Messages messages_;
-  // Gone once the call is concluded.
   std::optional<UploadSession> session_;
   // Whose threads have to do the work; nothing if any may. Of who processes.
   std::optional<Device> device_;
@@ -163,10 +165,9 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 }  // namespace
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUpload(
-    const ServiceContext& context, BufferAllocator& allocator,
-    DeviceThreads& device_threads, grpc::CallbackServerContext& call,
-    grpc::ByteBuffer& response) {
-  return new UploadReactor(context, allocator, device_threads, call, response);
+    Admitted admitted, DeviceThreads& device_threads,
+    grpc::CallbackServerContext& call, grpc::ByteBuffer& response) {
+  return new UploadReactor(std::move(admitted), device_threads, call, response);
 }
 
 }  // namespace tensord

@@ -5,9 +5,8 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
-#include "server/rpc/buffer_allocator.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/device_threads.h"
-#include "server/rpc/service_context.h"
 
 namespace tensord {
 
@@ -20,9 +19,8 @@ namespace tensord {
 // wait is worked on by that device's threads, a message at a time. All that is
 // passed outlives the call.
 grpc::ServerReadReactor<grpc::ByteBuffer>* ServeUpload(
-    const ServiceContext& context, BufferAllocator& allocator,
-    DeviceThreads& device_threads, grpc::CallbackServerContext& call,
-    grpc::ByteBuffer& response);
+    Admitted admitted, DeviceThreads& device_threads,
+    grpc::CallbackServerContext& call, grpc::ByteBuffer& response);
 
 }  // namespace tensord
 

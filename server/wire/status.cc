@@ -68,11 +68,16 @@ std::string MetadataText(const ErrorDetails& details, const std::string& key) {
              : PrintableUtf8(it->second, kMaxMetadataValueBytes);
 }
 
+// Whether it is for want of memory, or of a tenant's share of it.
+bool IsQuotaFailure(const ErrorDetails& details) {
+  return details.reason == reason::kMemoryExhausted ||
+         details.reason == reason::kDeviceMemoryExhausted ||
+         details.reason == reason::kQuotaExceeded;
+}
+
 std::optional<absl::Duration> RetryDelay(const ErrorDetails& details) {
-  if (details.reason != reason::kMemoryExhausted &&
-      details.reason != reason::kDeviceMemoryExhausted) {
-    return std::nullopt;
-  }
+  if (details.reason == reason::kTooManyRequests) return kRetryDelay;
+  if (!IsQuotaFailure(details)) return std::nullopt;
   const auto limit = MetadataNumber(details, "limitBytes");
   const auto requested = MetadataNumber(details, "requestedBytes");
   return limit.has_value() && requested.has_value() && *requested > *limit
@@ -109,10 +114,11 @@ void AddPreconditionFailure(const ErrorDetails& details,
   Add(failure, "PreconditionFailure", out);
 }
 
-void AddQuotaFailure(internal::RpcStatus& out) {
+void AddQuotaFailure(const ErrorDetails& details, internal::RpcStatus& out) {
   internal::QuotaFailure failure;
   auto* const violation = failure.add_violations();
-  violation->set_subject("memory");
+  violation->set_subject(
+      details.reason == reason::kQuotaExceeded ? "tenant" : "memory");
   violation->set_description(PrintableUtf8(out.message(), kMaxViolationBytes));
   Add(failure, "QuotaFailure", out);
 }
@@ -164,7 +170,7 @@ void AddKindDetails(absl::StatusCode code, const ErrorDetails& details,
   if (code == absl::StatusCode::kNotFound) AddResourceInfo(details, out);
   const std::optional<absl::Duration> delay = RetryDelay(details);
   if (!delay.has_value()) return;
-  AddQuotaFailure(out);
+  if (IsQuotaFailure(details)) AddQuotaFailure(details, out);
   if (*delay != kNeverRetry) AddRetryInfo(*delay, out);
 }
 

@@ -24,7 +24,8 @@ inline constexpr std::size_t kMaxStatusDetailsBytes = 4096;
 //     `status` did not come from tensord;
 //   - BadRequest if fields are at fault;
 //   - PreconditionFailure for FAILED_PRECONDITION;
-//   - QuotaFailure for MEMORY_EXHAUSTED, and RetryInfo if waiting may help;
+//   - QuotaFailure for MEMORY_EXHAUSTED and QUOTA_EXCEEDED;
+//   - RetryInfo if waiting may help: for those, and TOO_MANY_REQUESTS;
 //   - ResourceInfo for NOT_FOUND, named by the metadata `name`.
 // The message is valid UTF-8 (other bytes are escaped) and cut at
 // kMaxStatusMessageBytes; violations that do not fit in kMaxStatusDetailsBytes
@@ -35,8 +36,8 @@ grpc::Status ToGrpcStatus(const absl::Status& status);
 inline constexpr absl::Duration kNeverRetry = absl::InfiniteDuration();
 
 // How long a client should wait before it tries again; nothing where `status`
-// does not come of a passing shortage of memory, kNeverRetry where more was
-// asked for than there could ever be.
+// does not come of a passing shortage of memory or of places, kNeverRetry where
+// more was asked for than there could ever be.
 std::optional<absl::Duration> RetryDelay(const absl::Status& status);
 
 // `text` with every byte that is not part of well-formed UTF-8 written as \xNN,

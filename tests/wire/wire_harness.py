@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 import grpc
 import numpy as np
@@ -43,6 +44,9 @@ ABORTED = grpc.StatusCode.ABORTED
 FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 INTERNAL = grpc.StatusCode.INTERNAL
 CANCELLED = grpc.StatusCode.CANCELLED
 DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED
@@ -76,17 +80,19 @@ def server_binary():
 class ServerProcess:
     """A tensord process on a free port of the loopback interface."""
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, metrics=False):
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith("TENSORD_")}
         self._process = subprocess.Popen(
             [server_binary(), "--listen=127.0.0.1:0",
-             "--metrics_listen=none", *flags],
+             f"--metrics_listen={'127.0.0.1:0' if metrics else 'none'}",
+             *flags],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
             env=environment)
         # The latest of what the server said.
         self._lines = []
         self.address = None
+        self.metrics_address = None
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -100,6 +106,8 @@ class ServerProcess:
             del self._lines[:-200]
             if match := re.search(r"listening on (\S+)", line):
                 self.address = match.group(1)
+            if match := re.search(r"metrics on (\S+)", line):
+                self.metrics_address = match.group(1)
             if re.search(r"\bready\b", line):
                 self._ready.set()
         # The end: nobody needs to wait any longer.
@@ -111,6 +119,15 @@ class ServerProcess:
 
     def log(self):
         return "\n".join(self._lines)
+
+    def metrics(self):
+        """Series of the metrics page, by name with labels: values."""
+        with urllib.request.urlopen(
+                f"http://{self.metrics_address}/metrics", timeout=30) as page:
+            lines = page.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines
+                 if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
 
     def running(self):
         return self._process.poll() is None
@@ -253,13 +270,45 @@ def check_refusal(refusal, code, reason, field=None, metadata=None):
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text), text
 
 
+class _Metadata(grpc.UnaryUnaryClientInterceptor,
+                grpc.UnaryStreamClientInterceptor,
+                grpc.StreamUnaryClientInterceptor,
+                grpc.StreamStreamClientInterceptor):
+    """Sends metadata with every call."""
+
+    def __init__(self, metadata):
+        self._metadata = list(metadata)
+
+    def _send(self, go_on, details, request):
+        metadata = [*(details.metadata or ()), *self._metadata]
+        return go_on(details._replace(metadata=metadata), request)
+
+    intercept_unary_unary = _send
+    intercept_unary_stream = _send
+    intercept_stream_unary = _send
+    intercept_stream_stream = _send
+
+
+def bearer(token):
+    return (("authorization", f"Bearer {token}"),)
+
+
 class Wire:
     """A connection to a server, and short forms of what tests often do."""
 
     def __init__(self, server, options=(
-            ("grpc.max_receive_message_length", -1),)):
+            ("grpc.max_receive_message_length", -1),), metadata=(),
+            credentials=None):
         self.server = server
-        self.channel = grpc.insecure_channel(server.address, options=options)
+        # Connections of their own, so that tests do not meet in one.
+        options = (*options, ("grpc.use_local_subchannel_pool", 1))
+        self.channel = (
+            grpc.secure_channel(server.address, credentials, options=options)
+            if credentials else
+            grpc.insecure_channel(server.address, options=options))
+        if metadata:
+            self.channel = grpc.intercept_channel(self.channel,
+                                                  _Metadata(metadata))
         self.stub = pb_grpc.TensorServiceStub(self.channel)
         self.limits = self.stub.GetServerInfo(
             pb.GetServerInfoRequest(), timeout=CALL_SECONDS,

@@ -38,7 +38,10 @@ class MetricsTest : public ::testing::Test {
     quotas_.Add(*devices_.backends()[1], kCudaLimit);
     metrics_ = std::make_unique<Metrics>(
         GaugeSources{.devices = &devices_,
-                     .store = &store_,
+                     .for_each_tenant =
+                         [this](const auto& visit) {
+                           visit({"", &store_, &quotas_});
+                         },
                      .quotas = &quotas_,
                      .calls = &inflight_,
                      .suspended_uploads = [] { return 3; },

@@ -17,7 +17,8 @@ using Step = BatchSession::Step;
 class BatchSessionTest : public ::testing::Test {
  protected:
   BatchSessionTest()
-      : allocator_(test_.devices, test_.quotas, TestContext::kMaxTensorBytes),
+      : allocator_(test_.devices, test_.quotas, nullptr,
+                   TestContext::kMaxTensorBytes),
         calls_(test_.context, allocator_) {}
 
   // Stores `count` bytes as tensors/`id`.

@@ -48,7 +48,7 @@ class BrokenBackend final : public DeviceBackend {
 
 TEST(BufferAllocatorTest, ChargesUntilTheLastPointerGoes) {
   TestContext test;
-  BufferAllocator allocator(test.devices, test.quotas, 1000);
+  BufferAllocator allocator(test.devices, test.quotas, nullptr, 1000);
   auto buffer = allocator.Allocate(kCpuDevice, 600);
   ASSERT_TRUE(buffer.ok());
   EXPECT_EQ((*buffer)->size_bytes(), 600U);
@@ -62,7 +62,7 @@ TEST(BufferAllocatorTest, ChargesUntilTheLastPointerGoes) {
 TEST(BufferAllocatorTest, BuffersOutliveIt) {
   TestContext test;
   auto allocator =
-      std::make_unique<BufferAllocator>(test.devices, test.quotas, 1000);
+      std::make_unique<BufferAllocator>(test.devices, test.quotas, nullptr, 1000);
   auto buffer = allocator->Allocate(kCpuDevice, 64);
   allocator.reset();
   EXPECT_EQ(test.used_bytes(), 64);
@@ -72,7 +72,7 @@ TEST(BufferAllocatorTest, BuffersOutliveIt) {
 
 TEST(BufferAllocatorTest, RefusesWhatIsTooMuch) {
   TestContext test;
-  BufferAllocator allocator(test.devices, test.quotas,
+  BufferAllocator allocator(test.devices, test.quotas, nullptr,
                             TestContext::kQuotaBytes + 1);
   EXPECT_EQ(GetErrorReason(
                 allocator.Allocate(kCpuDevice, TestContext::kQuotaBytes + 2)
@@ -93,7 +93,7 @@ TEST(BufferAllocatorTest, GivesBackWhatADeviceCouldNotUse) {
   devices.Add(std::make_unique<BrokenBackend>());
   DeviceQuotas quotas;
   quotas.Add(*devices.backends().front(), 1000);
-  BufferAllocator allocator(devices, quotas, 1000);
+  BufferAllocator allocator(devices, quotas, nullptr, 1000);
   EXPECT_FALSE(allocator.Allocate(kCpuDevice, 100).ok());
   EXPECT_EQ(quotas.Of(kCpuDevice).used_bytes(), 0);
 }
@@ -103,7 +103,7 @@ TEST(BufferAllocatorTest, DevicesHaveQuotasOfTheirOwn) {
   TestContext test({.built = true});
   test.AddFakeCuda(0, 1000);
   std::vector<Device> asked;
-  BufferAllocator allocator(test.devices, test.quotas, 1 << 20,
+  BufferAllocator allocator(test.devices, test.quotas, nullptr, 1 << 20,
                             [&](Device device) {
                               asked.push_back(device);
                               return false;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -22,8 +23,11 @@
 #include "core/npy.h"
 #include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
+#include "server/access/authenticator.h"
+#include "server/rpc/admission.h"
 #include "server/rpc/request_log.h"
 #include "server/rpc/service_context.h"
+#include "server/rpc/tenant.h"
 #include "server/rpc/tensor_service.h"
 #include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
@@ -148,7 +152,8 @@ class ServiceFixture : public testing::Test {
   static constexpr std::string_view kSentinel = "tensors/sentinel";
 
   void SetUp() override {
-    service_ = NewTensorService(test_.context);
+    tenant_.emplace("", test_.context, INT64_MAX);
+    service_ = NewTensorService(admission_, test_.context);
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
                              &port_);
@@ -169,6 +174,7 @@ class ServiceFixture : public testing::Test {
     server_->Wait();
     stub_.reset();
     service_.reset();
+    test_.uploads.Clear();
   }
 
   // A connection of its own.
@@ -231,6 +237,11 @@ class ServiceFixture : public testing::Test {
   }
 
   TestContext test_;
+  std::optional<Tenant> tenant_;
+  const Authenticator everybody_{{}, std::nullopt};
+  Admission admission_{everybody_,
+                       [this](std::string_view) { return &tenant_.value(); },
+                       /*max_calls=*/1024};
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;

@@ -97,7 +97,7 @@ class UploadPartsTest : public testing::Test {
   }
 
   TestContext test_;
-  BufferAllocator allocator_{test_.devices, test_.quotas,
+  BufferAllocator allocator_{test_.devices, test_.quotas, nullptr,
                              TestContext::kMaxTensorBytes};
 };
 

@@ -75,7 +75,7 @@ class UploadSessionTest : public testing::Test {
   }
 
   TestContext test_;
-  BufferAllocator allocator_{test_.devices, test_.quotas,
+  BufferAllocator allocator_{test_.devices, test_.quotas, nullptr,
                              TestContext::kMaxTensorBytes};
   std::optional<UploadSession> session_{std::in_place, test_.context,
                                         allocator_};
@@ -289,7 +289,7 @@ TEST_F(UploadSessionTest, LeavesNothingWhereverItStops) {
 TEST(UploadToDeviceTest, KeepsNothingWhileTheNextMessageIsAwaited) {
   TestContext test({.built = true});
   const FakeBackend& cuda = test.AddFakeCuda();
-  BufferAllocator allocator(test.devices, test.quotas, 1 << 20);
+  BufferAllocator allocator(test.devices, test.quotas, nullptr, 1 << 20);
   for (const bool in_parts : {false, true}) {
     UploadSession session(test.context, allocator);
     v1::UploadDeclaration declaration;

@@ -56,7 +56,7 @@ class UploadsTest : public testing::Test {
 
   absl::Time now_ = absl::FromUnixSeconds(1000);
   TestContext test_;
-  BufferAllocator allocator_{test_.devices, test_.quotas,
+  BufferAllocator allocator_{test_.devices, test_.quotas, nullptr,
                              TestContext::kMaxTensorBytes};
   Uploads uploads_{kWindow, [this] { return now_; }};
 };

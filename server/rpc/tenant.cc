@@ -1,0 +1,21 @@
+#include "server/rpc/tenant.h"
+
+#include <utility>
+
+#include "server/rpc/uploads.h"
+
+namespace tensord {
+
+Tenant::Tenant(std::string name, const ServiceContext& context,
+               std::int64_t max_calls)
+    : name_(std::move(name)),
+      context_(context),
+      allocator_(*context_.devices, *context_.quotas, context_.own_quotas,
+                 context_.limits.max_tensor_bytes,
+                 [this](Device device) {
+                   return context_.uploads->DropOldest(device);
+                 }),
+      calls_(context_, allocator_),
+      call_limit_(max_calls) {}
+
+}  // namespace tensord
