@@ -49,6 +49,10 @@ ABSL_FLAG(tensord::MemorySizeFlag, cuda_memory_limit,
           "memory, which is the most in any case.");
 ABSL_FLAG(tensord::MemorySizeFlag, max_tensor_bytes, {},
           "Largest array, written as in --memory_limit.");
+ABSL_FLAG(int, stream_idle_seconds, 30,
+          "How long the peer of a stream may neither send nor read before it "
+          "is cut off; 0 for as long as it likes. Less than 1 KiB in that "
+          "time counts as nothing.");
 ABSL_FLAG(int, upload_resume_seconds, 10,
           "How long an upload whose connection was lost waits for its client "
           "to go on, unless something else needs its memory; 0 for not at "
@@ -112,6 +116,7 @@ constexpr std::array kFlags = {
     FlagSpec{"memory_limit", "SIZE", nullptr},
     FlagSpec{"cuda_memory_limit", "SIZE", nullptr},
     FlagSpec{"max_tensor_bytes", "SIZE", "as --memory_limit"},
+    FlagSpec{"stream_idle_seconds", "SECONDS", nullptr},
     FlagSpec{"upload_resume_seconds", "SECONDS", nullptr},
     FlagSpec{"tls_cert", "FILE", "no TLS"},
     FlagSpec{"tls_key", "FILE", "none"},
@@ -348,6 +353,10 @@ absl::StatusOr<ProgramOptions> OptionsFromFlags() {
                                  absl::GetFlag(FLAGS_upload_resume_seconds));
   if (!window.ok()) return window.status();
   server.upload_resume_window = *window;
+  const auto idle = ToDuration("--stream_idle_seconds",
+                               absl::GetFlag(FLAGS_stream_idle_seconds));
+  if (!idle.ok()) return idle.status();
+  server.stream_idle = *idle;
   server.listen = absl::GetFlag(FLAGS_listen).addresses;
   server.metrics_listen = MetricsListen(server.listen);
   server.tls_cert_file = absl::GetFlag(FLAGS_tls_cert);

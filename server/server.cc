@@ -36,6 +36,7 @@
 #include "server/observe/metrics_endpoint.h"
 #include "server/repeater.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/stream_watch.h"
 #include "server/rpc/tenants.h"
 #include "server/rpc/tensor_service.h"
 #include "server/version.h"
@@ -129,6 +130,7 @@ class RunningServer final : public Server {
   RunningServer(const ServerOptions& options, const DeviceFinder& find_devices)
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
         devices_(MakeDevices(options, find_devices)),
+        stream_watch_(options.stream_idle),
         metrics_({.devices = &devices_,
                   .for_each_tenant =
                       [this](const auto& visit) { ForEachTenant(visit); },
@@ -175,6 +177,7 @@ class RunningServer final : public Server {
         Reloaded(what, result);
       });
       tenants_->Sweep();
+      stream_watch_.Look();
       for (const auto& backend : devices_.backends()) {
         if (!backend->may_wait()) backend->Trim(kIdleMemory);
       }
@@ -237,6 +240,7 @@ class RunningServer final : public Server {
     const Authenticator& authenticator = access_files_->authenticator();
     const ServiceContext shared{.devices = &devices_,
                                 .quotas = &quotas_,
+                                .stream_watch = &stream_watch_,
                                 .limits = limits_,
                                 .events = &metrics_,
                                 .version = Version(),
@@ -367,6 +371,7 @@ class RunningServer final : public Server {
   DeviceRegistry devices_;
   DeviceQuotas quotas_;
   InflightCalls inflight_;
+  StreamWatch stream_watch_;
   // Looked at by the metrics, and made later.
   std::optional<Tenants> tenants_;
   Metrics metrics_;

@@ -45,6 +45,8 @@ struct ServerOptions {
   TenantLimits tenant_limits;
   // Whether the server describes its methods to whoever asks.
   bool reflection = true;
+  // How long a stream may wait for its peer; 0: without end.
+  absl::Duration stream_idle = absl::Seconds(30);
   // How long the uploads of lost connections are kept; 0: not at all.
   absl::Duration upload_resume_window = absl::Seconds(10);
   // PEM files; empty for plaintext. With a client CA, clients need a

@@ -7,6 +7,7 @@
 #include "server/rpc/batch_session.h"
 #include "server/rpc/call.h"
 #include "server/rpc/read_ahead.h"
+#include "server/rpc/stream_watch.h"
 #include "server/rpc/tsan.h"
 
 namespace tensord {
@@ -21,7 +22,8 @@ class BatchReactor final
         admitted_(std::move(admitted)),
         workers_(workers),
         device_threads_(device_threads),
-        call_(call) {
+        call_(call),
+        watched_(context_.stream_watch, call) {
     session_.emplace(context_, admitted_->tenant().calls(),
                      admitted_->scopes());
     Run(messages_.Start(), kGrpcThread);
@@ -34,9 +36,11 @@ class BatchReactor final
 
   void OnWriteDone(bool ok) override {
     TakeOver(this);
+    watched_.WriteEnds();
     response_.Clear();
     if (!ok) {
-      Conclude(absl::CancelledError());
+      const absl::Status refusal = watched_.refusal();
+      Conclude(refusal.ok() ? absl::CancelledError() : refusal);
     } else if (Work(kGrpcThread)) {
       Run(messages_.OnProcessed(), kGrpcThread);
     }
@@ -91,6 +95,7 @@ class BatchReactor final
     }
     if (step == Step::kProcessed) return true;
     HandOver(this);
+    watched_.WriteStarts();
     StartWrite(&response_);
     return false;
   }
@@ -137,6 +142,7 @@ class BatchReactor final
   asio::thread_pool& workers_;
   DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
+  StreamWatch::Stream watched_;
   Messages messages_;
   std::optional<BatchSession> session_;
   grpc::ByteBuffer response_;

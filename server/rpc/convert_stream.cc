@@ -7,6 +7,7 @@
 #include "server/rpc/call.h"
 #include "server/rpc/convert_session.h"
 #include "server/rpc/read_ahead.h"
+#include "server/rpc/stream_watch.h"
 #include "server/rpc/tsan.h"
 #include "server/wire/byte_buffer.h"
 #include "server/wire/envelope.h"
@@ -35,7 +36,14 @@ class ConvertReactor final
                  grpc::CallbackServerContext& call)
       : context_(admitted.context()),
         admitted_(std::move(admitted)),
-        call_(call) {
+        call_(call),
+        watched_(context_.stream_watch, call,
+                 StreamWatch::Stream::Reads{
+                     .take_over = [this] { return messages_.TakeOver(); },
+                     .end =
+                         [this](const absl::Status& refusal) {
+                           Conclude(refusal);
+                         }}) {
     session_.emplace(context_, blocks);
     Run(messages_.Start());
   }
@@ -47,8 +55,10 @@ class ConvertReactor final
 
   void OnWriteDone(bool ok) override {
     TakeOver(this);
+    watched_.WriteEnds();
     if (!ok) {
-      Conclude(absl::CancelledError());
+      const absl::Status refusal = watched_.refusal();
+      Conclude(refusal.ok() ? absl::CancelledError() : refusal);
     } else if (Send()) {
       Run(messages_.OnProcessed());
     }
@@ -101,11 +111,19 @@ class ConvertReactor final
     }
     if (more) {
       HandOver(this);
+      watched_.WriteStarts();
       StartWrite(&response_);
       return false;
     }
+    watched_.Received(ReceivedBytes());
     pieces_.Clear();
     return true;
+  }
+
+  std::int64_t ReceivedBytes() const {
+    return envelope_.payload == Envelope::Payload::kChunk
+               ? static_cast<std::int64_t>(envelope_.chunk.data_bytes)
+               : StreamWatch::kMinBytes;
   }
 
   void End() {
@@ -126,6 +144,7 @@ class ConvertReactor final
   std::optional<Admitted> admitted_;
   grpc::CallbackServerContext& call_;
   Messages messages_;
+  StreamWatch::Stream watched_;
   std::optional<ConvertSession> session_;
   MessagePieces pieces_;
   Envelope envelope_;

@@ -13,6 +13,7 @@
 #include "server/rpc/call.h"
 #include "server/rpc/find_tensor.h"
 #include "server/rpc/read_plan.h"
+#include "server/rpc/stream_watch.h"
 #include "server/rpc/tsan.h"
 #include "server/wire/byte_buffer.h"
 #include "server/wire/proto_convert.h"
@@ -66,7 +67,8 @@ class DownloadReactor final
         admitted_(std::move(admitted)),
         blocks_(blocks),
         device_threads_(device_threads),
-        call_(call) {
+        call_(call),
+        watched_(context_.stream_watch, call) {
     absl::Status status = Guarded([&] { return Open(request); });
     if (status.ok()) {
       Send();
@@ -77,6 +79,7 @@ class DownloadReactor final
 
   void OnWriteDone(bool ok) override {
     TakeOver(this);
+    watched_.WriteEnds();
     write_ok_ = ok;
     Arrive();
   }
@@ -94,6 +97,7 @@ class DownloadReactor final
     pending_ = is_ahead_ ? 2 : 1;
     HandOver(this);
     if (is_ahead_) MakeAhead();
+    watched_.WriteStarts();
     StartWrite(&message_);
   }
 
@@ -116,7 +120,8 @@ class DownloadReactor final
   // message_ is sent, and the next is in next_ if it was made ahead.
   void GoOn() {
     if (!write_ok_ || call_.IsCancelled()) {
-      return Conclude(absl::CancelledError());
+      const absl::Status refusal = watched_.refusal();
+      return Conclude(refusal.ok() ? absl::CancelledError() : refusal);
     }
     if (!is_ahead_) {
       if (position_ == range_.end) return Conclude(Verdict());
@@ -222,6 +227,7 @@ class DownloadReactor final
   Arena& blocks_;
   DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
+  StreamWatch::Stream watched_;
   // The device that the tensor is on if that may wait.
   std::optional<Device> device_;
   std::optional<ReadPlan> plan_;

@@ -54,6 +54,15 @@ class ReadAhead {
     return Next();
   }
 
+  // True if all that came is processed and more is waited for: then no steps
+  // come any more, as if the stream had ended and that had been said.
+  bool TakeOver() {
+    MutexLock lock(mutex_);
+    if (processing_ || ended_ || filled_ > 0) return false;
+    ended_ = no_more_ = processing_ = true;
+    return true;
+  }
+
  private:
   Steps Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Steps steps;

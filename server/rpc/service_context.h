@@ -15,6 +15,7 @@
 namespace tensord {
 
 class RequestLog;
+class StreamWatch;
 class Uploads;
 
 struct ServiceLimits {
@@ -39,6 +40,8 @@ struct ServiceContext {
   DeviceQuotas* own_quotas = nullptr;
   RequestLog* requests = nullptr;
   Uploads* uploads = nullptr;
+  // Null: streams may stand still.
+  StreamWatch* stream_watch = nullptr;
   ServiceLimits limits;
   ServiceEvents* events = nullptr;
   // Semantic version of the server.

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "server/rpc/call.h"
 #include "server/rpc/read_ahead.h"
+#include "server/rpc/stream_watch.h"
 #include "server/rpc/tsan.h"
 #include "server/rpc/upload_session.h"
 #include "server/wire/byte_buffer.h"
@@ -26,6 +27,14 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
         call_(call),
         response_(response) {
     session_.emplace(context_, admitted_->tenant().allocator());
+    watched_.emplace(context_.stream_watch, call_,
+                     StreamWatch::Stream::Reads{
+                         .take_over = [this] { return messages_.TakeOver(); },
+                         .end =
+                             [this](const absl::Status& refusal) {
+                               session_->Suspend();
+                               Conclude(refusal);
+                             }});
     Run(messages_.Start());
   }
 
@@ -83,6 +92,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       Post(steps);
       return false;
     }
+    watched_->Received(ReceivedBytes());
     pieces_.Clear();
     steps.process->Clear();
     if (status.ok() && session_->earlier_answer() == nullptr) return true;
@@ -104,6 +114,12 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     }
     device_ = WaitsFor(*context_.devices, declaration_.options().device());
     return device_.has_value();
+  }
+
+  std::int64_t ReceivedBytes() const {
+    return envelope_.payload == Envelope::Payload::kChunk
+               ? static_cast<std::int64_t>(envelope_.chunk.data_bytes)
+               : StreamWatch::kMinBytes;
   }
 
   absl::Status Take() {
@@ -157,6 +173,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   std::optional<UploadSession> session_;
   // Whose threads have to do the work; nothing if any may. Of who processes.
   std::optional<Device> device_;
+  std::optional<StreamWatch::Stream> watched_;
   MessagePieces pieces_;
   Envelope envelope_;
   v1::UploadDeclaration declaration_;

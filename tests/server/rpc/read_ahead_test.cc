@@ -114,5 +114,33 @@ TEST(ReadAheadTest, KeepsTheOrderWhateverThreadsDo) {
   }
 }
 
+TEST(ReadAheadTest, IsTakenOverOnlyWhileItWaitsForMessages) {
+  ReadAhead<int> messages;
+  const auto first = messages.Start();
+  // Nothing came yet: it waits.
+  ReadAhead<int> idle;
+  idle.Start();
+  EXPECT_TRUE(idle.TakeOver());
+  EXPECT_FALSE(idle.TakeOver());
+  const auto none = idle.OnRead(true);
+  EXPECT_EQ(none.read, nullptr);
+  EXPECT_EQ(none.process, nullptr);
+  EXPECT_FALSE(none.ended);
+
+  ASSERT_NE(first.read, nullptr);
+  ASSERT_NE(messages.OnRead(true).process, nullptr);
+  EXPECT_FALSE(messages.TakeOver());
+  messages.OnProcessed();
+  EXPECT_TRUE(messages.TakeOver());
+  EXPECT_FALSE(messages.OnRead(false).ended);
+}
+
+TEST(ReadAheadTest, IsNotTakenOverOnceItHasEnded) {
+  ReadAhead<int> messages;
+  messages.Start();
+  EXPECT_TRUE(messages.OnRead(false).ended);
+  EXPECT_FALSE(messages.TakeOver());
+}
+
 }  // namespace
 }  // namespace tensord

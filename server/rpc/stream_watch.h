@@ -1,0 +1,96 @@
+// Streams whose peers stand still.
+#ifndef TENSORD_SERVER_RPC_STREAM_WATCH_H_
+#define TENSORD_SERVER_RPC_STREAM_WATCH_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "core/mutex.h"
+#include "grpcpp/server_context.h"
+
+namespace tensord {
+
+// Cuts off streams that wait for their peer too long, so that whoever stops to
+// send or to read holds nothing for ever. Thread-safe.
+class StreamWatch {
+ public:
+  using Clock = std::function<absl::Time()>;
+
+  // Less than this in all that time is no progress.
+  static constexpr std::int64_t kMinBytes = 1024;
+
+  // Streams have `patience`; without end if that is 0.
+  explicit StreamWatch(absl::Duration patience, Clock clock = absl::Now)
+      : patience_(patience), clock_(std::move(clock)) {}
+  StreamWatch(const StreamWatch&) = delete;
+  StreamWatch& operator=(const StreamWatch&) = delete;
+
+  // A stream of a reactor, watched from its construction on. What it is told is
+  // thread-safe.
+  class Stream {
+   public:
+    struct Reads {
+      // Takes the stream over if it only waits for a message; then nobody else
+      // ends it. Waits for nothing.
+      std::function<bool()> take_over;
+      // Called after take_over said true, from a thread that holds nothing.
+      std::function<void(const absl::Status& refusal)> end;
+    };
+
+    // `watch` may be null, for a stream that nobody watches, and outlives the
+    // stream, as does `call`. Without `reads` only writes are watched.
+    Stream(StreamWatch* watch, grpc::CallbackServerContext& call,
+           std::optional<Reads> reads = std::nullopt);
+    // Waits for a take_over that is under way, not for an end.
+    ~Stream();
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
+    // A message with as many bytes of data is processed. One without any says
+    // that the peer is there.
+    void Received(std::int64_t bytes);
+    void WriteStarts();
+    void WriteEnds();
+    // Why a write failed if it was too slow: the call is cancelled then; else
+    // OK.
+    absl::Status refusal() const;
+
+   private:
+    friend class StreamWatch;
+    StreamWatch* const watch_;
+    grpc::CallbackServerContext& call_;
+    const std::optional<Reads> reads_;
+    std::atomic<std::int64_t> received_bytes_{0};
+    // Of times that there was progress.
+    std::atomic<std::int64_t> steps_{0};
+    std::atomic<bool> is_writing_{false};
+    std::atomic<bool> is_cut_off_{false};
+    // Of the watch's mutex: the steps that it saw, and when first.
+    std::int64_t seen_steps_ = 0;
+    absl::Time seen_at_;
+  };
+
+  // Cuts off whose patience is over. To be called some times in that.
+  void Look();
+
+  std::size_t size() const;
+
+ private:
+  absl::Status Refusal() const;
+
+  const absl::Duration patience_;
+  const Clock clock_;
+  mutable Mutex mutex_;
+  absl::flat_hash_set<Stream*> streams_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace tensord
+
+#endif  // TENSORD_SERVER_RPC_STREAM_WATCH_H_
