@@ -57,6 +57,43 @@ const DTypeInfo& Info(DType dtype) {
   return kInfos[static_cast<std::size_t>(dtype)];
 }
 
+// The numbers of a floating-point format.
+struct FloatInfo {
+  // Of the significand, the leading one included.
+  int digits;
+  // Of the largest number, and of the smallest above 0: powers of 2.
+  int max_exponent;
+  int min_exponent;
+  bool has_infinity;
+};
+
+// Of the parts of complex numbers; REQUIRES: floating point or complex.
+FloatInfo FloatInfoOf(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat8E4M3FN:
+      return {4, 8, -9, false};
+    case DType::kFloat8E5M2:
+      return {3, 15, -16, true};
+    case DType::kFloat16:
+      return {11, 15, -24, true};
+    case DType::kBFloat16:
+      return {8, 127, -133, true};
+    case DType::kFloat32:
+    case DType::kComplex64:
+      return {24, 127, -149, true};
+    default:
+      return {53, 1023, -1074, true};
+  }
+}
+
+bool IsInteger(DTypeKind kind) { return kind == kUnsigned || kind == kSigned; }
+
+// Of the largest magnitude but the one of the lowest number.
+int IntegerDigits(DType dtype) {
+  const int bits = static_cast<int>(ItemSize(dtype)) * 8;
+  return Kind(dtype) == kSigned ? bits - 1 : bits;
+}
+
 constexpr std::array<std::pair<std::string_view, DType>, 8> kAliases = {{
     {"half", DType::kFloat16},
     {"float", DType::kFloat32},
@@ -183,6 +220,28 @@ DTypeKind Kind(DType dtype) { return Info(dtype).kind; }
 bool IsDifferentiable(DType dtype) {
   const DTypeKind kind = Kind(dtype);
   return kind == DTypeKind::kFloating || kind == DTypeKind::kComplex;
+}
+
+bool HoldsEveryValue(DType dtype, DType source) {
+  const DTypeKind kind = Kind(dtype);
+  const DTypeKind source_kind = Kind(source);
+  if (source_kind == kBool) return true;
+  if (kind == kBool) return false;
+  if (IsInteger(kind)) {
+    return IsInteger(source_kind) &&
+           (kind == kSigned || source_kind == kUnsigned) &&
+           IntegerDigits(source) <= IntegerDigits(dtype);
+  }
+  const FloatInfo info = FloatInfoOf(dtype);
+  if (IsInteger(source_kind)) {
+    return IntegerDigits(source) <= info.digits &&
+           IntegerDigits(source) <= info.max_exponent;
+  }
+  if (source_kind == kComplex && kind != kComplex) return false;
+  const FloatInfo from = FloatInfoOf(source);
+  return from.digits <= info.digits && from.max_exponent <= info.max_exponent &&
+         from.min_exponent >= info.min_exponent &&
+         (info.has_infinity || !from.has_infinity);
 }
 
 std::string_view Name(DType dtype) { return Info(dtype).name; }

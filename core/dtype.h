@@ -67,6 +67,10 @@ DTypeKind Kind(DType dtype);
 // included) and complex.
 bool IsDifferentiable(DType dtype);
 
+// Whether each value of `source`, infinities included, is one of `dtype` too,
+// so that a conversion loses nothing. Truth values are those of kBool alone.
+bool HoldsEveryValue(DType dtype, DType source);
+
 // PyTorch's name: "float32".
 std::string_view Name(DType dtype);
 

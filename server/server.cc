@@ -30,6 +30,7 @@
 #include "server/listen_address.h"
 #include "server/memory_size.h"
 #include "server/observe/access_log.h"
+#include "server/observe/call_record.h"
 #include "server/observe/device_watch.h"
 #include "server/observe/health.h"
 #include "server/observe/metrics.h"
@@ -311,6 +312,7 @@ class RunningServer final : public Server {
   }
 
   void ObserveCalls(grpc::ServerBuilder& builder) {
+    builder.SetContextAllocator(NewContextAllocator());
     std::vector<CallObserver*> observers = {&metrics_};
     if (access_log_.has_value()) observers.push_back(&*access_log_);
     std::vector<

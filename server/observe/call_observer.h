@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/support/server_interceptor.h"
 #include "grpcpp/support/status_code_enum.h"
+#include "server/observe/trace_context.h"
 
 namespace tensord {
 
@@ -30,8 +31,21 @@ struct FinishedCall {
   // CANCELLED or DEADLINE_EXCEEDED, rather than what the service said, where
   // the peer has gone before there was a status.
   grpc::StatusCode code;
+  // ErrorInfo.reason of a refusal of ours; else empty.
+  std::string_view reason = {};
+  // Empty where callers are not told apart, or the call was not admitted.
+  std::string_view tenant = {};
+  // By which client and server name the call.
+  std::string_view id = {};
+  // Null if the client sent none.
+  const TraceContext* trace = nullptr;
+  // Of the messages of our own service.
+  std::int64_t received_bytes = 0;
+  std::int64_t sent_bytes = 0;
+  std::int64_t received_messages = 0;
+  std::int64_t sent_messages = 0;
   // From the arrival of the call to its status.
-  absl::Duration duration;
+  absl::Duration duration = {};
 };
 
 // Told of calls, each time from the thread that runs the call. Implementations
@@ -60,7 +74,9 @@ class InflightCalls {
 };
 
 // For ServerBuilder: counts every call in `inflight` until all of it is sent
-// and received, and tells `observers`. All pointers outlive the server.
+// and received, and tells `observers`; sends back the client's `x-request-id`,
+// and a `traceparent` where the client sent one. All pointers outlive the
+// server.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>
 NewCallInterceptorFactory(InflightCalls* inflight,
                           std::vector<CallObserver*> observers);

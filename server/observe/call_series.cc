@@ -1,10 +1,12 @@
 #include "server/observe/call_series.h"
 
 #include <array>
-#include <atomic>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "google/protobuf/descriptor.h"
 #include "prometheus/counter.h"
 #include "server/absl_text.h"
@@ -72,11 +74,31 @@ struct CallSeries::Families {
         handling(prometheus::BuildHistogram()
                      .Name("grpc_server_handling_seconds")
                      .Help("Time from the arrival of a call to its status.")
-                     .Register(registry)) {}
+                     .Register(registry)),
+        received(prometheus::BuildCounter()
+                     .Name("grpc_server_msg_received_total")
+                     .Help("Messages that came.")
+                     .Register(registry)),
+        sent(prometheus::BuildCounter()
+                 .Name("grpc_server_msg_sent_total")
+                 .Help("Messages that were sent.")
+                 .Register(registry)),
+        received_bytes(prometheus::BuildCounter()
+                           .Name("tensord_call_received_bytes_total")
+                           .Help("Bytes of messages that came.")
+                           .Register(registry)),
+        sent_bytes(prometheus::BuildCounter()
+                       .Name("tensord_call_sent_bytes_total")
+                       .Help("Bytes of messages that were sent.")
+                       .Register(registry)) {}
 
   prometheus::Family<Counter>& started;
   prometheus::Family<Counter>& handled;
   prometheus::Family<Histogram>& handling;
+  prometheus::Family<Counter>& received;
+  prometheus::Family<Counter>& sent;
+  prometheus::Family<Counter>& received_bytes;
+  prometheus::Family<Counter>& sent_bytes;
 };
 
 // The series of one method. Those of codes other than OK are made when they are
@@ -87,36 +109,51 @@ class CallSeries::MethodSeries {
       : families_(families),
         labels_(labels),
         started_(families.started.Add(labels)),
-        handling_(families.handling.Add(labels, SecondsBuckets())) {
-    Handled(grpc::StatusCode::OK);
+        handling_(families.handling.Add(labels, SecondsBuckets())),
+        received_(families.received.Add(labels)),
+        sent_(families.sent.Add(labels)) {
+    OfCode(grpc::StatusCode::OK);
   }
 
   void Start() { started_.Increment(); }
 
-  void Finish(grpc::StatusCode code, absl::Duration duration) {
-    Handled(code).Increment();
-    handling_.Observe(absl::ToDoubleSeconds(duration));
+  void Finish(const FinishedCall& call) {
+    const CodeSeries& series = OfCode(call.code);
+    series.handled.Increment();
+    series.received_bytes.Increment(static_cast<double>(call.received_bytes));
+    series.sent_bytes.Increment(static_cast<double>(call.sent_bytes));
+    received_.Increment(static_cast<double>(call.received_messages));
+    sent_.Increment(static_cast<double>(call.sent_messages));
+    handling_.Observe(absl::ToDoubleSeconds(call.duration));
   }
 
  private:
-  // Where two threads come first at a time, the family gives both the same.
-  Counter& Handled(grpc::StatusCode code) {
-    std::atomic<Counter*>& cell = handled_[CodeIndex(code)];
-    Counter* counter = cell.load(std::memory_order_acquire);
-    if (counter == nullptr) {
+  struct CodeSeries {
+    Counter& handled;
+    Counter& received_bytes;
+    Counter& sent_bytes;
+  };
+
+  const CodeSeries& OfCode(grpc::StatusCode code) {
+    const std::size_t index = CodeIndex(code);
+    std::call_once(made_[index], [&] {
       Labels labels = labels_;
       labels["grpc_code"] = CodeName(code);
-      counter = &families_.handled.Add(labels);
-      cell.store(counter, std::memory_order_release);
-    }
-    return *counter;
+      codes_[index].emplace(CodeSeries{families_.handled.Add(labels),
+                                       families_.received_bytes.Add(labels),
+                                       families_.sent_bytes.Add(labels)});
+    });
+    return *codes_[index];
   }
 
   Families& families_;
   const Labels labels_;
   Counter& started_;
   Histogram& handling_;
-  std::array<std::atomic<Counter*>, kCodeNames.size()> handled_{};
+  Counter& received_;
+  Counter& sent_;
+  std::array<std::once_flag, kCodeNames.size()> made_;
+  std::array<std::optional<CodeSeries>, kCodeNames.size()> codes_;
 };
 
 CallSeries::CallSeries(prometheus::Registry& registry)
@@ -139,9 +176,8 @@ CallSeries::MethodSeries& CallSeries::Of(std::string_view method) {
 
 void CallSeries::Start(std::string_view method) { Of(method).Start(); }
 
-void CallSeries::Finish(std::string_view method, grpc::StatusCode code,
-                        absl::Duration duration) {
-  Of(method).Finish(code, duration);
+void CallSeries::Finish(const FinishedCall& call) {
+  Of(call.method).Finish(call);
 }
 
 }  // namespace tensord

@@ -7,19 +7,21 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/time/time.h"
-#include "grpcpp/support/status_code_enum.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
+#include "server/observe/call_observer.h"
 
 namespace tensord {
 
 // Upper bounds in seconds; a part of those in gRPC's proposal A66.
 const prometheus::Histogram::BucketBoundaries& SecondsBuckets();
 
-// grpc_server_started_total, grpc_server_handled_total and
-// grpc_server_handling_seconds. Methods that are not there share one set,
-// labelled "other": peers can make up names without end. Thread-safe.
+// grpc_server_started_total, grpc_server_handled_total,
+// grpc_server_handling_seconds, grpc_server_msg_received_total and
+// grpc_server_msg_sent_total; and bytes of messages by method and code,
+// tensord_call_received_bytes_total and tensord_call_sent_bytes_total. Methods
+// that are not there share one set, labelled "other": peers can make up names
+// without end. Thread-safe.
 class CallSeries {
  public:
   // `registry` outlives this object.
@@ -28,8 +30,7 @@ class CallSeries {
 
   // `method` is "/package.Service/Method".
   void Start(std::string_view method);
-  void Finish(std::string_view method, grpc::StatusCode code,
-              absl::Duration duration);
+  void Finish(const FinishedCall& call);
 
  private:
   struct Families;

@@ -19,6 +19,7 @@ namespace {
 
 using prometheus::Counter;
 using prometheus::Histogram;
+using prometheus::Labels;
 
 // More than there are reasons; what comes beyond is counted as "other".
 constexpr std::size_t kMaxReasons = 128;
@@ -48,16 +49,35 @@ class Metrics::Counters final : public prometheus::Collectable {
     return registry_.Collect();
   }
 
-  Histogram& Conversion(DType from, DType to, Device device) {
+  // The series of conversions of one kind. Null if it can lose nothing.
+  struct Conversions {
+    Histogram* seconds = nullptr;
+    Counter* count = nullptr;
+    Counter* lossy = nullptr;
+  };
+
+  Conversions OfKind(DType from, DType to, Device source, Device destination) {
+    const Device device = source == kCpuDevice ? destination : source;
     MutexLock lock(mutex_);
-    Histogram*& histogram = conversions_[{from, to, device.type, device.index}];
-    if (histogram == nullptr) {
-      histogram = &conversion_family_.Add({{"from", std::string(Name(from))},
-                                           {"to", std::string(Name(to))},
-                                           {"device", DeviceString(device)}},
-                                          SecondsBuckets());
-    }
-    return *histogram;
+    Conversions& known = conversions_[{from, to, source.type, source.index,
+                                       destination.type, destination.index}];
+    if (known.count != nullptr) return known;
+    const Labels dtypes = {{"from", std::string(Name(from))},
+                           {"to", std::string(Name(to))}};
+    if (!HoldsEveryValue(to, from)) known.lossy = &lossy_family_.Add(dtypes);
+    Labels labels = dtypes;
+    labels["device"] = DeviceString(device);
+    known.seconds = &conversion_family_.Add(labels, SecondsBuckets());
+    labels = dtypes;
+    labels["source"] = DeviceString(source);
+    labels["destination"] = DeviceString(destination);
+    known.count = &conversion_count_family_.Add(labels);
+    return known;
+  }
+
+  Histogram& Queue(Device device) {
+    return queue_family_.Add({{"device", DeviceString(device)}},
+                             SecondsBuckets());
   }
 
   Counter& Reloads(std::string_view files, bool is_used) {
@@ -89,14 +109,39 @@ class Metrics::Counters final : public prometheus::Collectable {
   Counter& downloaded_bytes =
       NewCounter(registry_, "tensord_download_bytes_total",
                  "Bytes of arrays that were sent.");
+  Counter& refused_bytes =
+      NewCounter(registry_, "tensord_refused_bytes_total",
+                 "Bytes of tensors that there was no memory for.");
 
  private:
-  using ConversionKey = std::tuple<DType, DType, DeviceType, int>;
+  using ConversionKey =
+      std::tuple<DType, DType, DeviceType, int, DeviceType, int>;
 
   prometheus::Family<Histogram>& conversion_family_ =
       prometheus::BuildHistogram()
           .Name("tensord_conversion_seconds")
           .Help("Time to convert one array, or to copy it.")
+          .Register(registry_);
+  prometheus::Family<Counter>& conversion_count_family_ =
+      prometheus::BuildCounter()
+          .Name("tensord_conversions_total")
+          .Help(
+              "Arrays that were converted or copied, by dtypes and by "
+              "devices; clients count as CPUs.")
+          .Register(registry_);
+  prometheus::Family<Counter>& lossy_family_ =
+      prometheus::BuildCounter()
+          .Name("tensord_lossy_conversions_total")
+          .Help(
+              "Conversions to a dtype that does not hold every value of the "
+              "other.")
+          .Register(registry_);
+  prometheus::Family<Histogram>& queue_family_ =
+      prometheus::BuildHistogram()
+          .Name("tensord_queue_seconds")
+          .Help(
+              "Time that calls waited for a thread: one of a device, or one "
+              "for what takes long.")
           .Register(registry_);
   prometheus::Family<Counter>& rejected_family_ =
       prometheus::BuildCounter()
@@ -111,7 +156,7 @@ class Metrics::Counters final : public prometheus::Collectable {
               "they were used.")
           .Register(registry_);
   Mutex mutex_;
-  std::map<ConversionKey, Histogram*> conversions_ ABSL_GUARDED_BY(mutex_);
+  std::map<ConversionKey, Conversions> conversions_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Counter*, std::less<>> rejected_
       ABSL_GUARDED_BY(mutex_);
 };
@@ -130,10 +175,21 @@ void Metrics::ArrayBytesSent(std::int64_t bytes) {
   counters_->downloaded_bytes.Increment(static_cast<double>(bytes));
 }
 
-void Metrics::Converted(DType from, DType to, Device device,
+void Metrics::Converted(DType from, DType to, Device source, Device destination,
                         absl::Duration duration) {
-  counters_->Conversion(from, to, device)
-      .Observe(absl::ToDoubleSeconds(duration));
+  const Counters::Conversions series =
+      counters_->OfKind(from, to, source, destination);
+  series.seconds->Observe(absl::ToDoubleSeconds(duration));
+  series.count->Increment();
+  if (series.lossy != nullptr) series.lossy->Increment();
+}
+
+void Metrics::Queued(Device device, absl::Duration duration) {
+  counters_->Queue(device).Observe(absl::ToDoubleSeconds(duration));
+}
+
+void Metrics::RefusedBytes(std::int64_t bytes) {
+  counters_->refused_bytes.Increment(static_cast<double>(bytes));
 }
 
 void Metrics::Refused(std::string_view reason) {
@@ -149,7 +205,7 @@ void Metrics::CallStarted(const StartedCall& call) {
 }
 
 void Metrics::CallFinished(const FinishedCall& call) {
-  counters_->calls.Finish(call.method, call.code, call.duration);
+  counters_->calls.Finish(call);
 }
 
 std::vector<std::shared_ptr<prometheus::Collectable>> Metrics::collectables()

@@ -26,8 +26,10 @@ class Metrics final : public ServiceEvents, public CallObserver {
 
   void ArrayBytesReceived(std::int64_t bytes) override;
   void ArrayBytesSent(std::int64_t bytes) override;
-  void Converted(DType from, DType to, Device device,
+  void Converted(DType from, DType to, Device source, Device destination,
                  absl::Duration duration) override;
+  void Queued(Device device, absl::Duration duration) override;
+  void RefusedBytes(std::int64_t bytes) override;
   void Refused(std::string_view reason) override;
 
   // Files of this kind changed, and could be used or not.

@@ -19,10 +19,15 @@ class ServiceEvents {
   // Bytes of array data that arrived, or were sent.
   virtual void ArrayBytesReceived(std::int64_t bytes) = 0;
   virtual void ArrayBytesSent(std::int64_t bytes) = 0;
-  // An array was converted from one dtype to another, or copied if they are
-  // equal.
-  virtual void Converted(DType from, DType to, Device device,
-                         absl::Duration duration) = 0;
+  // An array of `source` was converted from one dtype to another, or copied if
+  // they are equal, for `destination`. Clients count as CPUs.
+  virtual void Converted(DType from, DType to, Device source,
+                         Device destination, absl::Duration duration) = 0;
+  // A call waited for a thread that it needs: one of the device's, or one of
+  // the CPU's that may take their time.
+  virtual void Queued(Device device, absl::Duration duration) = 0;
+  // As many bytes were asked for that there was no memory for.
+  virtual void RefusedBytes(std::int64_t bytes) = 0;
   // A call was refused with this ErrorInfo.reason.
   virtual void Refused(std::string_view reason) = 0;
 };

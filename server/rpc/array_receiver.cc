@@ -113,7 +113,7 @@ absl::StatusOr<Tensor> ArrayReceiver::Finish() {
   const DType dtype = source_.target_dtype();
   status = CastFailuresStatus(failures_, format.dtype, dtype);
   if (!status.ok()) return status;
-  context_.events->Converted(format.dtype, dtype, options_.device,
+  context_.events->Converted(format.dtype, dtype, kCpuDevice, options_.device,
                              conversion_time_);
   return Tensor(dtype, format.layout, std::move(buffer_),
                 {.requires_grad = options_.requires_grad, .grad_fn = {}});

@@ -65,6 +65,7 @@ class BatchReactor final
       if (steps.read != nullptr) StartRead(steps.read);
       if (steps.ended) End();
       if (steps.process == nullptr) return;
+      CountReceived(call_, steps.process->Length());
       absl::Status status =
           Guarded([&] { return session_->Start(*steps.process); });
       if (!status.ok()) return Conclude(status);

@@ -4,8 +4,11 @@
 #include <string>
 
 #include "absl/random/random.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "server/observe/call_record.h"
+#include "server/rpc/tsan.h"
 #include "server/wire/status.h"
 
 namespace tensord {
@@ -23,6 +26,10 @@ grpc::Status Convert(const absl::Status& status,
                      ServiceEvents& events) {
   if (status.ok()) return grpc::Status::OK;
   CountRefusal(status, events);
+  if (CallRecord* const record = RecordOf(context); record != nullptr) {
+    record->reason = GetErrorReason(status);
+    HandOver(record);
+  }
   if (const std::optional<absl::Duration> delay = RetryDelay(status)) {
     context.AddTrailingMetadata("grpc-retry-pushback-ms",
                                 PushbackMilliseconds(*delay));
@@ -46,6 +53,18 @@ void CountRefusal(const absl::Status& refusal, ServiceEvents& events) {
   if (refusal.code() == absl::StatusCode::kCancelled) return;
   const std::string reason = GetErrorReason(refusal);
   events.Refused(reason.empty() ? reason::kInternal : reason);
+  const ErrorDetails details = GetErrorDetails(refusal);
+  std::int64_t bytes = 0;
+  if (const auto it = details.metadata.find("requestedBytes");
+      it != details.metadata.end() && absl::SimpleAtoi(it->second, &bytes)) {
+    events.RefusedBytes(bytes);
+  }
+}
+
+void CountReceived(grpc::CallbackServerContext& call, std::size_t bytes) {
+  if (CallRecord* const record = RecordOf(call); record != nullptr) {
+    record->AddReceived(bytes);
+  }
 }
 
 grpc::Status Conclude(const absl::Status& status,

@@ -2,6 +2,7 @@
 #ifndef TENSORD_SERVER_RPC_CALL_H_
 #define TENSORD_SERVER_RPC_CALL_H_
 
+#include <cstddef>
 #include <new>
 
 #include "absl/status/status.h"
@@ -32,6 +33,9 @@ absl::Status Guarded(Work&& work) noexcept {
 
 // Tells `events` of a refusal, unless the client itself gave the call up.
 void CountRefusal(const absl::Status& refusal, ServiceEvents& events);
+
+// A message of that size came.
+void CountReceived(grpc::CallbackServerContext& call, std::size_t bytes);
 
 // What to finish a call with: tells `events` of a refusal, adds the trailer
 // grpc-retry-pushback-ms where it applies, and converts.

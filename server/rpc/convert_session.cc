@@ -189,7 +189,7 @@ absl::Status ConvertSession::End() {
   if (absl::Status status = protocol_.CheckEnd(); !status.ok()) return status;
   if (absl::Status status = stream_->Finish(); !status.ok()) return status;
   context_.events->Converted(source_->format()->dtype, source_->target_dtype(),
-                             kCpuDevice, conversion_time_);
+                             kCpuDevice, kCpuDevice, conversion_time_);
   return absl::OkStatus();
 }
 

@@ -88,6 +88,7 @@ class ConvertReactor final
   }
 
   absl::Status Take(const grpc::ByteBuffer& message) {
+    CountReceived(call_, message.Length());
     if (!pieces_.Reset(message)) return InternalError();
     absl::Status status =
         ParseEnvelope(pieces_.pieces(), declaration_, envelope_);

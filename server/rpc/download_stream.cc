@@ -134,6 +134,7 @@ class DownloadReactor final
   }
 
   absl::Status Open(const grpc::ByteBuffer& bytes) {
+    CountReceived(call_, bytes.Length());
     v1::DownloadTensorRequest request;
     if (!ParseMessage(bytes, request)) {
       return InvalidArgument(reason::kMessageMalformed,
@@ -208,7 +209,7 @@ class DownloadReactor final
   absl::Status Verdict() {
     const Tensor& source = plan_->source();
     context_.events->Converted(source.dtype(), plan_->format().dtype,
-                               source.device(), conversion_time_);
+                               source.device(), kCpuDevice, conversion_time_);
     return plan_->Verdict();
   }
 

@@ -79,7 +79,7 @@ absl::Status ReadAll(ReadPlan& plan, ServiceEvents& events,
   if (!status.ok()) return status;
   const Tensor& source = plan.source();
   events.Converted(source.dtype(), plan.format().dtype, source.device(),
-                   absl::Now() - start);
+                   kCpuDevice, absl::Now() - start);
   events.ArrayBytesSent(plan.total_bytes());
   return status;
 }
@@ -213,7 +213,7 @@ absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
   auto tensor = Apply(job.operations, source, context);
   if (!tensor.ok()) return tensor.status();
   if (tensor->buffer() != source.buffer()) {
-    context_.events->Converted(source.dtype(), tensor->dtype(),
+    context_.events->Converted(source.dtype(), tensor->dtype(), source.device(),
                                tensor->device(), absl::Now() - start);
   }
   WriteTensor(*(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl),

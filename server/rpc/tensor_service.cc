@@ -17,6 +17,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/absl_text.h"
+#include "server/observe/call_record.h"
 #include "server/rpc/batch_stream.h"
 #include "server/rpc/buffer_allocator.h"
 #include "server/rpc/call.h"
@@ -153,7 +154,7 @@ class Service final : public ServiceBase {
 
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Serve(*call, kCreateScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kCreateScopes, [&](UnaryCall open) {
       TensorCalls& calls = open.admitted.tenant().calls();
       Reply(std::move(open),
             WaitsFor(*shared_.devices, request->options().device()),
@@ -165,7 +166,7 @@ class Service final : public ServiceBase {
 
   Unary* QueryUpload(Call* call, const v1::QueryUploadRequest* request,
                      v1::QueryUploadResponse* response) override {
-    return Serve(*call, kCreateScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kCreateScopes, [&](UnaryCall open) {
       const ServiceContext& context = open.admitted.context();
       std::shared_ptr<Upload> upload =
           context.uploads->Find(request->request_id());
@@ -181,7 +182,7 @@ class Service final : public ServiceBase {
 
   Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
                     v1::ReadTensorResponse* response) override {
-    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
       TensorCalls& calls = open.admitted.tenant().calls();
       Reading job;
       const absl::Status status =
@@ -199,7 +200,7 @@ class Service final : public ServiceBase {
 
   Unary* TransformTensor(Call* call, const v1::TransformTensorRequest* request,
                          v1::Tensor* response) override {
-    return Serve(*call, kTransformScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kTransformScopes, [&](UnaryCall open) {
       TensorCalls& calls = open.admitted.tenant().calls();
       auto job = std::make_unique<Transformation>();
       const absl::Status status =
@@ -220,7 +221,7 @@ class Service final : public ServiceBase {
 
   Unary* GetTensor(Call* call, const v1::GetTensorRequest* request,
                    v1::Tensor* response) override {
-    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
       TensorCalls& calls = open.admitted.tenant().calls();
       Reply(std::move(open), [&] { return calls.Get(*request, *response); });
     });
@@ -228,7 +229,7 @@ class Service final : public ServiceBase {
 
   Unary* ListTensors(Call* call, const v1::ListTensorsRequest* request,
                      v1::ListTensorsResponse* response) override {
-    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
       const ServiceContext& context = open.admitted.context();
       Reply(std::move(open),
             [&] { return List(context, *request, *response); });
@@ -237,7 +238,7 @@ class Service final : public ServiceBase {
 
   Unary* UpdateTensor(Call* call, const v1::UpdateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Serve(*call, kUpdateScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kUpdateScopes, [&](UnaryCall open) {
       const ServiceContext& context = open.admitted.context();
       Reply(std::move(open), [&] {
         return DoOnce(*context.requests, *request, *response,
@@ -248,15 +249,15 @@ class Service final : public ServiceBase {
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
                       google::protobuf::Empty* response) override {
-    return Serve(*call, kDeleteScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kDeleteScopes, [&](UnaryCall open) {
       TensorCalls& calls = open.admitted.tenant().calls();
       Reply(std::move(open), [&] { return calls.Delete(*request, *response); });
     });
   }
 
-  Unary* ListDevices(Call* call, const v1::ListDevicesRequest*,
+  Unary* ListDevices(Call* call, const v1::ListDevicesRequest* request,
                      v1::ListDevicesResponse* response) override {
-    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
       const ServiceContext& context = open.admitted.context();
       Reply(std::move(open), [&] {
         DescribeDevices(context, *response);
@@ -265,9 +266,9 @@ class Service final : public ServiceBase {
     });
   }
 
-  Unary* GetServerInfo(Call* call, const v1::GetServerInfoRequest*,
+  Unary* GetServerInfo(Call* call, const v1::GetServerInfoRequest* request,
                        v1::ServerInfo* response) override {
-    return Serve(*call, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
       const ServiceContext& context = open.admitted.context();
       Reply(std::move(open), [&] {
         Describe(context, *response);
@@ -288,8 +289,10 @@ class Service final : public ServiceBase {
   // Has `serve`, which takes a UnaryCall, see to a call that needs `scopes`, or
   // refuses it.
   template <class F>
-  Unary* Serve(Call& call, Scopes scopes, F serve) {
+  Unary* Serve(Call& call, const google::protobuf::MessageLite& request,
+               Scopes scopes, F serve) {
     Unary* const reactor = call.DefaultReactor();
+    CountReceived(call, request.ByteSizeLong());
     std::optional<Admitted> admitted;
     absl::Status status = Admit(call, scopes, admitted);
     if (status.ok()) {
@@ -314,7 +317,11 @@ class Service final : public ServiceBase {
                      std::optional<Admitted>& admitted) {
     return Guarded([&] {
       absl::StatusOr<Admitted> result = admission_.Admit(call, scopes);
-      if (result.ok()) admitted.emplace(*std::move(result));
+      if (!result.ok()) return result.status();
+      if (CallRecord* const record = RecordOf(call); record != nullptr) {
+        record->tenant = result->tenant().name();
+      }
+      admitted.emplace(*std::move(result));
       return result.status();
     });
   }
@@ -345,30 +352,32 @@ class Service final : public ServiceBase {
     auto unless_cancelled = [call = open.call, work = std::move(work)] {
       return call->IsCancelled() ? absl::CancelledError() : work();
     };
-    Post(std::move(open), std::move(unless_cancelled),
+    Post(std::move(open), *device, std::move(unless_cancelled),
          [&](auto task) { return device_threads_.Post(*device, task); });
   }
 
   // The same from a thread that may take its time.
   template <class Work>
   void ReplyLater(UnaryCall open, Work work) {
-    Post(std::move(open), std::move(work), [this](auto task) {
+    Post(std::move(open), kCpuDevice, std::move(work), [this](auto task) {
       asio::post(workers_, task);
       return absl::OkStatus();
     });
   }
 
   template <class Work, class Poster>
-  void Post(UnaryCall open, Work work, Poster post) {
+  void Post(UnaryCall open, Device device, Work work, Poster post) {
     Call& call = *open.call;
     Unary& reactor = *open.reactor;
     absl::Status status = Guarded([&] {
       // What is posted has to be copyable.
       auto posted = std::make_shared<std::pair<UnaryCall, Work>>(
           std::move(open), std::move(work));
-      return post([this, posted = std::move(posted)] {
-        Reply(std::move(posted->first), std::move(posted->second));
-      });
+      return post(
+          [this, device, posted = std::move(posted), start = absl::Now()] {
+            shared_.events->Queued(device, absl::Now() - start);
+            Reply(std::move(posted->first), std::move(posted->second));
+          });
     });
     if (!status.ok()) End(reactor, call, status);
   }

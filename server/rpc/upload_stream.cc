@@ -59,6 +59,9 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       HandOver(this);
       if (steps.read != nullptr) StartRead(steps.read);
       if (steps.process == nullptr && !steps.ended) return;
+      if (steps.process != nullptr) {
+        CountReceived(call_, steps.process->Length());
+      }
       if (device_.has_value()) return Post(steps);
       if (!Work(steps)) return;
       steps = messages_.OnProcessed();

@@ -117,8 +117,8 @@ void AddPreconditionFailure(const ErrorDetails& details,
 void AddQuotaFailure(const ErrorDetails& details, internal::RpcStatus& out) {
   internal::QuotaFailure failure;
   auto* const violation = failure.add_violations();
-  violation->set_subject(
-      details.reason == reason::kQuotaExceeded ? "tenant" : "memory");
+  violation->set_subject(details.reason == reason::kQuotaExceeded ? "tenant"
+                                                                  : "memory");
   violation->set_description(PrintableUtf8(out.message(), kMaxViolationBytes));
   Add(failure, "QuotaFailure", out);
 }

@@ -104,10 +104,14 @@ class ServerProcess:
         for line in self._process.stderr:
             self._lines.append(line.rstrip("\n"))
             del self._lines[:-200]
-            if match := re.search(r"listening on (\S+)", line):
-                self.address = match.group(1)
-            if match := re.search(r"metrics on (\S+)", line):
-                self.metrics_address = match.group(1)
+            # In text, or in JSON.
+            if match := re.match(
+                    r'(?:\{"event":")?(listening|metrics)'
+                    r'(?: on |.*"address":")([^\s"]+)', line):
+                if match.group(1) == "listening":
+                    self.address = match.group(2)
+                else:
+                    self.metrics_address = match.group(2)
             if re.search(r"\bready\b", line):
                 self._ready.set()
         # The end: nobody needs to wait any longer.

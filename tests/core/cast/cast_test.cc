@@ -340,5 +340,89 @@ TEST(CastStridedTest, OffsetsAreCountedIn64Bits) {
   EXPECT_EQ(result, BytesOf(std::vector<std::int64_t>{2, 1}));
 }
 
+// Elements of a dtype: all there are, or many of all magnitudes, the outermost
+// among them.
+std::vector<std::byte> SampleElements(DType dtype) {
+  const std::size_t size = SwapUnit(dtype);
+  std::vector<std::uint64_t> patterns;
+  if (size <= 2) {
+    for (std::uint64_t i = 0; i < std::uint64_t{1} << (8 * size); ++i) {
+      patterns.push_back(i);
+    }
+  } else {
+    std::mt19937_64 random(7);
+    for (int i = 0; i < 20'000; ++i) patterns.push_back(random() >> i % 64);
+    for (int bit = 0; bit < 64; ++bit) {
+      for (const std::uint64_t around : {-1, 0, 1}) {
+        patterns.push_back((std::uint64_t{1} << bit) + around);
+        patterns.push_back(~((std::uint64_t{1} << bit) + around));
+      }
+    }
+    // Infinities.
+    patterns.push_back(size == 4 ? 0x7f800000 : 0x7ff0000000000000);
+  }
+  const std::size_t parts = ItemSize(dtype) / size;
+  std::vector<std::byte> elements(patterns.size() * parts * size);
+  for (std::size_t i = 0; i < patterns.size() * parts; ++i) {
+    std::memcpy(&elements[i * size], &patterns[i / parts], size);
+  }
+  return elements;
+}
+
+std::vector<std::byte> CastAll(DType from, DType to,
+                               const std::vector<std::byte>& elements) {
+  const std::size_t count = elements.size() / ItemSize(from);
+  std::vector<std::byte> cast(count * ItemSize(to));
+  CastPacked(from, elements.data(), to, cast.data(), count, Overflow::kTorch,
+             nullptr);
+  return cast;
+}
+
+// NaN is nobody's business here, nor are truth values other than 0 and 1.
+TEST(HoldsEveryValueTest, IsWhatComesBackFromThere) {
+  for (const DType source : AllDTypes()) {
+    std::vector<std::byte> elements = SampleElements(source);
+    if (source == DType::kBool) elements.resize(2);
+    const bool is_number = Kind(source) != DTypeKind::kFloating &&
+                           Kind(source) != DTypeKind::kComplex;
+    // The same as float64, exact for floats, to leave NaN out.
+    const auto values = CastAll(source, DType::kComplex128, elements);
+    for (const DType dtype : AllDTypes()) {
+      if (dtype == DType::kBool && source != DType::kBool) {
+        EXPECT_FALSE(HoldsEveryValue(dtype, source));
+        continue;
+      }
+      const auto back =
+          CastAll(dtype, source, CastAll(source, dtype, elements));
+      bool is_same = true;
+      const std::size_t size = ItemSize(source);
+      for (std::size_t i = 0; i < elements.size() / size && is_same; ++i) {
+        double parts[2];
+        std::memcpy(parts, &values[i * sizeof parts], sizeof parts);
+        if (!is_number && (std::isnan(parts[0]) || std::isnan(parts[1]))) {
+          continue;
+        }
+        is_same = std::memcmp(&elements[i * size], &back[i * size], size) == 0;
+      }
+      // Integers have no -0, which is the same number as 0; and what overflows
+      // to another integer may come back by wrapping.
+      if (Kind(dtype) == DTypeKind::kSigned ||
+          Kind(dtype) == DTypeKind::kUnsigned) {
+        if (HoldsEveryValue(dtype, source)) {
+          EXPECT_TRUE(is_same) << Name(source) << " in " << Name(dtype);
+        }
+        continue;
+      }
+      EXPECT_EQ(HoldsEveryValue(dtype, source), is_same)
+          << Name(source) << " in " << Name(dtype);
+    }
+  }
+  EXPECT_FALSE(HoldsEveryValue(DType::kInt64, DType::kUInt64));
+  EXPECT_FALSE(HoldsEveryValue(DType::kUInt64, DType::kInt8));
+  EXPECT_FALSE(HoldsEveryValue(DType::kInt16, DType::kInt32));
+  EXPECT_FALSE(HoldsEveryValue(DType::kInt64, DType::kFloat8E5M2));
+  EXPECT_TRUE(HoldsEveryValue(DType::kInt16, DType::kUInt8));
+}
+
 }  // namespace
 }  // namespace tensord

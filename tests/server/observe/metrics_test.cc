@@ -184,9 +184,9 @@ TEST_F(MetricsTest, CountsWhatTheServiceTells) {
   metrics_->ArrayBytesReceived(3);
   metrics_->ArrayBytesReceived(std::int64_t{1} << 40);
   metrics_->ArrayBytesSent(5);
-  metrics_->Converted(DType::kFloat32, DType::kBFloat16, kCpuDevice,
+  metrics_->Converted(DType::kFloat32, DType::kBFloat16, kCpuDevice, kCpuDevice,
                       absl::Milliseconds(2));
-  metrics_->Converted(DType::kFloat32, DType::kBFloat16, kCpuDevice,
+  metrics_->Converted(DType::kFloat32, DType::kBFloat16, kCpuDevice, kCpuDevice,
                       absl::Seconds(2));
   EXPECT_EQ(Value("tensord_upload_bytes_total"), 1099511627779.0);
   EXPECT_EQ(Value("tensord_download_bytes_total"), 5);
@@ -280,7 +280,7 @@ TEST_F(MetricsTest, CountsFromManyThreads) {
                                   .duration = absl::Seconds(1)});
           metrics_->Refused("ETAG_MISMATCH");
           metrics_->Converted(DType::kInt8, DType::kInt16, kCpuDevice,
-                              absl::ZeroDuration());
+                              kCpuDevice, absl::ZeroDuration());
           if (i % 100 == 0) {
             EXPECT_THAT(metrics_->Text(), Not(""));
           }

@@ -42,9 +42,11 @@ class CountingEvents final : public ServiceEvents {
  public:
   void ArrayBytesReceived(std::int64_t bytes) override { received += bytes; }
   void ArrayBytesSent(std::int64_t bytes) override { sent += bytes; }
-  void Converted(DType, DType, Device, absl::Duration) override {
+  void Converted(DType, DType, Device, Device, absl::Duration) override {
     ++conversions;
   }
+  void Queued(Device, absl::Duration) override {}
+  void RefusedBytes(std::int64_t) override {}
   void Refused(std::string_view) override { ++refusals; }
 
   std::atomic<std::int64_t> received{0};

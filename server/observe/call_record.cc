@@ -1,0 +1,42 @@
+#include "server/observe/call_record.h"
+
+#include <utility>
+
+namespace tensord {
+namespace {
+
+class RecordedContext final : public grpc::CallbackServerContext {
+ public:
+  std::shared_ptr<CallRecord> record;
+};
+
+class RecordedContexts final : public grpc::ContextAllocator {
+ public:
+  grpc::CallbackServerContext* NewCallbackServerContext() override {
+    return new RecordedContext;
+  }
+  void Release(grpc::CallbackServerContext* context) override {
+    delete context;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::ContextAllocator> NewContextAllocator() {
+  return std::make_unique<RecordedContexts>();
+}
+
+bool SetRecord(grpc::ServerContextBase& call,
+               std::shared_ptr<CallRecord> record) {
+  auto* const context = dynamic_cast<RecordedContext*>(&call);
+  if (context == nullptr) return false;
+  context->record = std::move(record);
+  return true;
+}
+
+CallRecord* RecordOf(grpc::CallbackServerContext& call) {
+  auto* const context = dynamic_cast<RecordedContext*>(&call);
+  return context != nullptr ? context->record.get() : nullptr;
+}
+
+}  // namespace tensord
