@@ -201,6 +201,25 @@ bool IsAnswered(const ListenAddress& address) {
   return found != nullptr && Connects(found->ai_addr, found->ai_addrlen);
 }
 
+std::vector<SocketAddress> SocketAddresses(const ListenAddress& address) {
+  std::vector<SocketAddress> addresses;
+  const auto add = [&](const void* bytes, socklen_t size) {
+    SocketAddress& added = addresses.emplace_back();
+    std::memcpy(&added.storage, bytes, size);
+    added.size = size;
+  };
+  if (address.is_unix()) {
+    const sockaddr_un name = UnixSocketAddress(address.path);
+    add(&name, sizeof(name));
+    return addresses;
+  }
+  const AddressInfo found = Resolve(address);
+  for (const addrinfo* one = found.get(); one != nullptr; one = one->ai_next) {
+    add(one->ai_addr, one->ai_addrlen);
+  }
+  return addresses;
+}
+
 std::string BindProblem(const ListenAddress& address) {
   if (address.is_unix()) {
     const Descriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));

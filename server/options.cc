@@ -68,6 +68,10 @@ ABSL_FLAG(tensord::LogFormatFlag, log_format, {},
 ABSL_FLAG(bool, access_log, true, "Writes a line for every finished call.");
 ABSL_FLAG(int, drain_seconds, 20,
           "How long calls may go on after SIGTERM or SIGINT.");
+ABSL_FLAG(int, listener_watch_seconds, 15,
+          "How long new connections may go unanswered before the server stops "
+          "with exit code 3, to be started again by its supervisor; it tries "
+          "its own addresses. 0 to go on without new connections.");
 
 namespace tensord {
 namespace {
@@ -98,6 +102,7 @@ constexpr std::array kFlags = {
     FlagSpec{"log_format", "FORMAT", nullptr},
     FlagSpec{"access_log", nullptr, nullptr},
     FlagSpec{"drain_seconds", "SECONDS", nullptr},
+    FlagSpec{"listener_watch_seconds", "SECONDS", nullptr},
 };
 
 constexpr std::string_view kListenFlag = "listen";
@@ -292,6 +297,10 @@ absl::StatusOr<ProgramOptions> OptionsFromFlags() {
       ToDuration("--drain_seconds", absl::GetFlag(FLAGS_drain_seconds));
   if (!drain.ok()) return drain.status();
   options.drain = *drain;
+  const auto watch = ToDuration("--listener_watch_seconds",
+                                absl::GetFlag(FLAGS_listener_watch_seconds));
+  if (!watch.ok()) return watch.status();
+  options.listener_watch = *watch;
   ServerOptions& server = options.server;
   const auto window = ToDuration("--upload_resume_seconds",
                                  absl::GetFlag(FLAGS_upload_resume_seconds));
@@ -387,8 +396,10 @@ device and message; the server goes on without it.
 SIGTERM and SIGINT: health turns NOT_SERVING, new calls are refused, calls under
 way may finish within --drain_seconds. A second signal ends the process at once.
 
-Exit codes: 0 after a signal to stop; 1 if the server could not start; 2 for
-flags or variables that can not be understood; 128 plus the signal's number
+Exit codes: 0 after a signal to stop; 1 if the server could not start, for which
+it needs 4096 open files among other things; 2 for flags or variables that can
+not be understood; 3 if new connections went unanswered, which has a line with
+the event "not_accepting" and drains like a signal; 128 plus the signal's number
 after a second signal.
 )");
 }

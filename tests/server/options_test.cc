@@ -144,6 +144,12 @@ std::vector<FlagCase> FlagCases() {
        [](const ProgramOptions& o) {
          return std::to_string(absl::ToInt64Seconds(o.drain));
        }},
+      {"listener_watch_seconds",
+       "TENSORD_LISTENER_WATCH_SECONDS",
+       {"0", "3600"},
+       [](const ProgramOptions& o) {
+         return std::to_string(absl::ToInt64Seconds(o.listener_watch));
+       }},
   };
 }
 
