@@ -123,6 +123,19 @@ absl::Status BadOption(std::string_view where, std::string_view what) {
       absl::StrCat(ToAbsl(where), ": ", ToAbsl(what)));
 }
 
+// Abseil quotes values as they came.
+std::string OnOneLine(absl::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    if (absl::ascii_isprint(static_cast<unsigned char>(c))) {
+      line.push_back(c);
+    } else {
+      absl::StrAppend(&line, absl::CHexEscape(absl::string_view(&c, 1)));
+    }
+  }
+  return line;
+}
+
 absl::Status SetFlag(const FlagSpec& flag, std::string_view where,
                      const std::string& value) {
   std::string error;
@@ -133,7 +146,7 @@ absl::Status SetFlag(const FlagSpec& flag, std::string_view where,
     error =
         absl::StrCat("\"", absl::CHexEscape(value), "\" is not a valid value");
   }
-  return BadOption(where, error);
+  return BadOption(where, OnOneLine(error));
 }
 
 // A flag on the command line, and its value.
