@@ -115,6 +115,10 @@ class ServerProcess:
     def running(self):
         return self._process.poll() is None
 
+    def wait(self, seconds):
+        """The exit status of a server that ends by itself."""
+        return self._process.wait(seconds)
+
     def stop(self):
         """Asks the server to end; returns its exit status."""
         if self.running():
@@ -257,9 +261,10 @@ class Wire:
     """A connection to a server, and short forms of what tests often do."""
 
     def __init__(self, server, options=(
-            ("grpc.max_receive_message_length", -1),)):
+            ("grpc.max_receive_message_length", -1),), channel=None):
         self.server = server
-        self.channel = grpc.insecure_channel(server.address, options=options)
+        self.channel = channel or grpc.insecure_channel(server.address,
+                                                        options=options)
         self.stub = pb_grpc.TensorServiceStub(self.channel)
         self.limits = self.stub.GetServerInfo(
             pb.GetServerInfoRequest(), timeout=CALL_SECONDS,
