@@ -403,8 +403,9 @@ Once started, the standard error stream has these lines, in this order:
 With --log_format=json they are objects, with "event" (listening, metrics,
 ready), "time" and "address". Ports are those that were picked. Lines about
 calls have the event "call", with method, code, peer and duration_ms. A device
-that goes out of service has one with the event "device_out_of_service", with
-device and message; the server goes on without it.
+that goes out of service, or that a test of its casts finds wrong at the start,
+has one with the event "device_out_of_service", with device and message; the
+server goes on without it, unless it is the CPU.
 
 SIGTERM and SIGINT: health turns NOT_SERVING, new calls are refused, calls under
 way may finish within --drain_seconds. A second signal ends the process at once.

@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "core/device/cpu_backend.h"
 #include "core/device/device_registry.h"
+#include "core/device/self_test.h"
 #include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
 #include "grpc/grpc.h"
@@ -147,6 +148,7 @@ class RunningServer final : public Server {
   ~RunningServer() override { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Start(const ServerOptions& options) {
+    if (!cpu_test_.ok()) return cpu_test_;
     if (!options.metrics_listen.empty()) {
       auto endpoint = MetricsEndpoint::Start(options.metrics_listen, metrics_);
       if (!endpoint.ok()) return endpoint.status();
@@ -203,9 +205,10 @@ class RunningServer final : public Server {
         static_cast<std::size_t>(options.memory_limit_bytes / kPooledPart);
     CudaDevices cuda = find_devices(parallel_for);
     DeviceRegistry devices(std::move(cuda.support));
-    devices.Add(
+    cuda.backends.insert(
+        cuda.backends.begin(),
         NewCpuBackend({.max_pooled_bytes = pooled_bytes}, parallel_for));
-    for (auto& backend : cuda.backends) devices.Add(std::move(backend));
+    cpu_test_ = AddTested(std::move(cuda.backends), devices);
     return devices;
   }
 
@@ -310,6 +313,8 @@ class RunningServer final : public Server {
 
   // In the order of who needs whom: destroyed from the last to the first.
   WorkerPool workers_;
+  // Whether the CPU computes what it should; without it nothing is served.
+  absl::Status cpu_test_;
   DeviceRegistry devices_;
   TensorStore store_;
   DeviceQuotas quotas_;
