@@ -177,6 +177,11 @@ class Streams {
     uploads_.Clear();
     Require(uploads_.suspended() == 0, "no upload is kept", input_);
     CheckStore();
+    std::size_t stored_bytes = 0;
+    for (const auto& [id, plan] : stored_) stored_bytes += plan->stored.size();
+    Require(quotas_.Of(kCpuDevice).used_bytes() ==
+                static_cast<std::int64_t>(stored_bytes),
+            "memory is counted for what is stored", input_);
     for (const auto& [id, plan] : stored_) {
       Require(store_.Delete(id, "").ok(), "what is stored can go", input_);
     }
