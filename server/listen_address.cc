@@ -37,6 +37,8 @@ absl::StatusOr<ListenAddress> ParseUnix(std::string_view text,
     if (!path.starts_with("/")) {
       return BadAddress(text, "unix:// takes an absolute path");
     }
+    // With two of them it would read as a host, here and in gRPC.
+    while (path.starts_with("//")) path.remove_prefix(1);
   }
   if (path.empty()) return BadAddress(text, "the path is empty");
   constexpr std::size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;

@@ -103,6 +103,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
     tensord::CheckSize(value, input);
   }
   std::vector<const char*> pointers;
+  pointers.reserve(words.size());
   for (const std::string& word : words) pointers.push_back(word.c_str());
   const auto options = tensord::ParseOptions(
       static_cast<int>(pointers.size()), pointers.data(),
