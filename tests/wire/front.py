@@ -147,9 +147,10 @@ def unnoticed(wire):
         cpu = process_usage.cpu_seconds(pid) - cpu
         calls = len(seen.seconds) - calls
     seen.check()
-    # A call takes less than a millisecond, and the sweeper its part.
-    assert cpu < 0.1 + 0.001 * calls, (cpu, calls)
-    assert process_usage.resident_bytes(pid) - resident < 16 << 20
+    if not process_usage.is_sanitized(pid):
+        # A call takes less than a millisecond, and the sweeper its part.
+        assert cpu < 0.1 + 0.001 * calls, (cpu, calls)
+        assert process_usage.resident_bytes(pid) - resident < 16 << 20
     # Those of the attacker, if he made calls.
     assert process_usage.open_files(pid) - files <= CONNECTIONS_PER_SOURCE + 2
     wire.check_unharmed(before)

@@ -20,3 +20,9 @@ def resident_bytes(pid):
 
 def open_files(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def is_sanitized(pid):
+    """Whether a sanitizer takes memory and time of its own."""
+    maps = pathlib.Path(f"/proc/{pid}/maps").read_text()
+    return "libasan" in maps or "libtsan" in maps

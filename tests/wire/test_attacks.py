@@ -47,7 +47,8 @@ def survived(wire, cpu_seconds):
         yield
         cpu = process_usage.cpu_seconds(wire.server.pid) - cpu
     assert not seen.errors, seen.errors[:3]
-    assert cpu < cpu_seconds
+    if not process_usage.is_sanitized(wire.server.pid):
+        assert cpu < cpu_seconds
     wire.check_unharmed(before)
 
 
@@ -94,6 +95,8 @@ def test_rapid_resets(victim):
         with http2.Peer(victim.server.address) as peer:
             http2.reset_streams(peer, count)
             assert peer.await_ping(60)
+    if process_usage.is_sanitized(victim.server.pid):
+        return
     # gRPC keeps some 20 KiB of each, until its turn comes.
     assert (process_usage.resident_bytes(victim.server.pid) <
             128 * MIB + 32 * 1024 * count)
