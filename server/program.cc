@@ -69,7 +69,8 @@ std::unique_ptr<ListenerWatch> WatchListeners(const ProgramOptions& options,
                                               std::atomic<bool>& is_silent) {
   if (options.listener_watch <= absl::ZeroDuration()) return nullptr;
   ListenerWatch::Options watch;
-  watch.patience = options.listener_watch / watch.max_unanswered;
+  watch.patience = absl::Floor(options.listener_watch / watch.max_unanswered,
+                               absl::Milliseconds(1));
   return std::make_unique<ListenerWatch>(
       server.addresses(), watch,
       [&options, &is_silent](const std::string& address,
