@@ -37,6 +37,8 @@ absl::StatusOr<ListenAddress> ParseUnix(std::string_view text,
     if (!path.starts_with("/")) {
       return BadAddress(text, "unix:// takes an absolute path");
     }
+    // With two of them it would read as a host, here and in gRPC.
+    while (path.starts_with("//")) path.remove_prefix(1);
   }
   if (path.empty()) return BadAddress(text, "the path is empty");
   constexpr std::size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
@@ -199,6 +201,25 @@ bool IsAnswered(const ListenAddress& address) {
   }
   const AddressInfo found = Resolve(address);
   return found != nullptr && Connects(found->ai_addr, found->ai_addrlen);
+}
+
+std::vector<SocketAddress> SocketAddresses(const ListenAddress& address) {
+  std::vector<SocketAddress> addresses;
+  const auto add = [&](const void* bytes, socklen_t size) {
+    SocketAddress& added = addresses.emplace_back();
+    std::memcpy(&added.storage, bytes, size);
+    added.size = size;
+  };
+  if (address.is_unix()) {
+    const sockaddr_un name = UnixSocketAddress(address.path);
+    add(&name, sizeof(name));
+    return addresses;
+  }
+  const AddressInfo found = Resolve(address);
+  for (const addrinfo* one = found.get(); one != nullptr; one = one->ai_next) {
+    add(one->ai_addr, one->ai_addrlen);
+  }
+  return addresses;
 }
 
 std::string BindProblem(const ListenAddress& address) {

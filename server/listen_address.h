@@ -2,8 +2,11 @@
 #ifndef TENSORD_SERVER_LISTEN_ADDRESS_H_
 #define TENSORD_SERVER_LISTEN_ADDRESS_H_
 
+#include <sys/socket.h>
+
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -44,6 +47,20 @@ absl::Status RemoveStaleSocket(const std::string& path);
 // Connects to `address`, and hangs up at once. False only if the connection is
 // refused: a server may have too much to do to take it.
 bool IsAnswered(const ListenAddress& address);
+
+// As the system takes it.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+
+  const sockaddr* get() const {
+    return reinterpret_cast<const sockaddr*>(&storage);
+  }
+};
+
+// Where to connect to reach a server that listens on `address`, which on Linux
+// may be the wildcard; several for a name, none for one that is not known.
+std::vector<SocketAddress> SocketAddresses(const ListenAddress& address);
 
 // Why `address` can not be bound, in the system's words; empty if it can. Binds
 // it for a moment to find out.

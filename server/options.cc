@@ -94,6 +94,10 @@ ABSL_FLAG(tensord::LogFormatFlag, log_format, {},
 ABSL_FLAG(bool, access_log, true, "Writes a line for every finished call.");
 ABSL_FLAG(int, drain_seconds, 20,
           "How long calls may go on after SIGTERM or SIGINT.");
+ABSL_FLAG(int, listener_watch_seconds, 15,
+          "How long new connections may go unanswered before the server stops "
+          "with exit code 3, to be started again by its supervisor; it tries "
+          "its own addresses. 0 to go on without new connections.");
 
 namespace tensord {
 namespace {
@@ -131,6 +135,7 @@ constexpr std::array kFlags = {
     FlagSpec{"log_format", "FORMAT", nullptr},
     FlagSpec{"access_log", nullptr, nullptr},
     FlagSpec{"drain_seconds", "SECONDS", nullptr},
+    FlagSpec{"listener_watch_seconds", "SECONDS", nullptr},
 };
 
 constexpr std::string_view kListenFlag = "listen";
@@ -151,6 +156,19 @@ absl::Status BadOption(std::string_view where, std::string_view what) {
       absl::StrCat(ToAbsl(where), ": ", ToAbsl(what)));
 }
 
+// Abseil quotes values as they came.
+std::string OnOneLine(absl::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    if (absl::ascii_isprint(static_cast<unsigned char>(c))) {
+      line.push_back(c);
+    } else {
+      absl::StrAppend(&line, absl::CHexEscape(absl::string_view(&c, 1)));
+    }
+  }
+  return line;
+}
+
 absl::Status SetFlag(const FlagSpec& flag, std::string_view where,
                      const std::string& value) {
   std::string error;
@@ -161,7 +179,7 @@ absl::Status SetFlag(const FlagSpec& flag, std::string_view where,
     error =
         absl::StrCat("\"", absl::CHexEscape(value), "\" is not a valid value");
   }
-  return BadOption(where, error);
+  return BadOption(where, OnOneLine(error));
 }
 
 // A flag on the command line, and its value.
@@ -348,6 +366,10 @@ absl::StatusOr<ProgramOptions> OptionsFromFlags() {
       ToDuration("--drain_seconds", absl::GetFlag(FLAGS_drain_seconds));
   if (!drain.ok()) return drain.status();
   options.drain = *drain;
+  const auto watch = ToDuration("--listener_watch_seconds",
+                                absl::GetFlag(FLAGS_listener_watch_seconds));
+  if (!watch.ok()) return watch.status();
+  options.listener_watch = *watch;
   ServerOptions& server = options.server;
   const auto window = ToDuration("--upload_resume_seconds",
                                  absl::GetFlag(FLAGS_upload_resume_seconds));
@@ -442,14 +464,17 @@ Once started, the standard error stream has these lines, in this order:
 With --log_format=json they are objects, with "event" (listening, metrics,
 ready), "time" and "address". Ports are those that were picked. Lines about
 calls have the event "call", with method, code, peer and duration_ms. A device
-that goes out of service has one with the event "device_out_of_service", with
-device and message; the server goes on without it.
+that goes out of service, or that a test of its casts finds wrong at the start,
+has one with the event "device_out_of_service", with device and message; the
+server goes on without it, unless it is the CPU.
 
 SIGTERM and SIGINT: health turns NOT_SERVING, new calls are refused, calls under
 way may finish within --drain_seconds. A second signal ends the process at once.
 
-Exit codes: 0 after a signal to stop; 1 if the server could not start; 2 for
-flags or variables that can not be understood; 128 plus the signal's number
+Exit codes: 0 after a signal to stop; 1 if the server could not start, for which
+it needs 4096 open files among other things; 2 for flags or variables that can
+not be understood; 3 if new connections went unanswered, which has a line with
+the event "not_accepting" and drains like a signal; 128 plus the signal's number
 after a second signal.
 )");
 }

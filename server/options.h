@@ -22,6 +22,9 @@ struct ProgramOptions {
   LogFormat log_format = LogFormat::kText;
   // How long calls may go on after a signal to stop.
   absl::Duration drain = absl::Seconds(20);
+  // How long new connections may go unanswered before the program ends; 0: for
+  // ever.
+  absl::Duration listener_watch = absl::Seconds(15);
 };
 
 // The value of an environment variable; nothing if it is not set.

@@ -16,6 +16,12 @@ sigset_t StopSignals() {
   return signals;
 }
 
+sigset_t AwaitedSignals() {
+  sigset_t signals = StopSignals();
+  sigaddset(&signals, SIGRTMAX);
+  return signals;
+}
+
 constexpr int kExitBySignal = 128;
 
 void ExitNow(int signal) { _exit(kExitBySignal + signal); }
@@ -34,18 +40,20 @@ std::int64_t RaiseOpenFileLimit() {
 }
 
 void HoldStopSignals() {
-  const sigset_t signals = StopSignals();
+  const sigset_t signals = AwaitedSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
 int WaitForStopSignal() {
-  const sigset_t signals = StopSignals();
+  const sigset_t signals = AwaitedSignals();
   int signal = 0;
   while (sigwait(&signals, &signal) != 0) {
   }
-  return signal;
+  return signal == SIGRTMAX ? 0 : signal;
 }
+
+void EndWait() { kill(getpid(), SIGRTMAX); }
 
 void ExitOnStopSignal() {
   std::signal(SIGTERM, ExitNow);

@@ -7,8 +7,8 @@
 
 namespace tensord {
 
-// Fewer file descriptors than this, and a burst of connections can use them up;
-// gRPC 1.51 does not accept connections again after that happened.
+// With fewer file descriptors a burst of connections can use them up; gRPC 1.51
+// does not accept connections again after that happened.
 inline constexpr std::int64_t kMinOpenFiles = 4096;
 
 // Raises the number of files that may be open as far as is allowed; returns it.
@@ -19,9 +19,14 @@ std::int64_t RaiseOpenFileLimit();
 // nothing. REQUIRES: no other threads yet.
 void HoldStopSignals();
 
-// Returns once there is a SIGTERM or SIGINT, with its number. REQUIRES:
-// HoldStopSignals.
+// Returns once there is a SIGTERM or SIGINT, with its number, or EndWait was
+// called; 0 then. REQUIRES: HoldStopSignals.
 int WaitForStopSignal();
+
+// Ends WaitForStopSignal, from any thread, now or when it is called. Does it by
+// the signal SIGRTMAX, which is for nothing else here: a SIGTERM that comes
+// late would count as the second one. REQUIRES: HoldStopSignals.
+void EndWait();
 
 // From here on SIGTERM and SIGINT end the process at once, with exit code 128
 // plus the signal's number. REQUIRES: same thread as HoldStopSignals.

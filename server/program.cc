@@ -1,13 +1,19 @@
 #include "server/program.h"
 
+#include <atomic>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "core/memory/freed_memory.h"
+#include "server/listener_watch.h"
 #include "server/observe/grpc_log.h"
 #include "server/observe/log_line.h"
 #include "server/options.h"
@@ -20,6 +26,7 @@ namespace {
 // As the help text has them.
 constexpr int kExitCannotStart = 1;
 constexpr int kExitBadOptions = 2;
+constexpr int kExitNotAccepting = 3;
 
 // An event as a sentence in the text format, as an object in JSON.
 void LogEvent(LogFormat format, std::string_view event,
@@ -36,13 +43,12 @@ int Refuse(const absl::Status& status) {
                                                              : kExitCannotStart;
 }
 
-void WarnOfFewFiles(LogFormat format) {
+absl::Status CheckOpenFiles() {
   const std::int64_t files = RaiseOpenFileLimit();
-  if (files >= kMinOpenFiles) return;
-  LogEvent(format, "warning",
-           "only " + std::to_string(files) +
-               " files may be open; raise the limit (ulimit -n) to " +
-               std::to_string(kMinOpenFiles) + " or more");
+  if (files >= kMinOpenFiles) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "only ", files, " files may be open, and connections could use them up; ",
+      kMinOpenFiles, " or more are needed (ulimit -Hn)"));
 }
 
 // The lines that the help text promises.
@@ -56,6 +62,28 @@ void Announce(LogFormat format, const Server& server) {
   WriteLog(LogLine(format, "ready").text());
 }
 
+// Stops the server when it takes no more connections: who started it can start
+// it again. Null where the flag says so.
+std::unique_ptr<ListenerWatch> WatchListeners(const ProgramOptions& options,
+                                              const Server& server,
+                                              std::atomic<bool>& is_silent) {
+  if (options.listener_watch <= absl::ZeroDuration()) return nullptr;
+  ListenerWatch::Options watch;
+  watch.patience = absl::Floor(options.listener_watch / watch.max_unanswered,
+                               absl::Milliseconds(1));
+  return std::make_unique<ListenerWatch>(
+      server.addresses(), watch,
+      [&options, &is_silent](const std::string& address,
+                             const std::string& message) {
+        WriteLog(LogLine(options.log_format, "not_accepting")
+                     .Add("address", address)
+                     .Add("message", message)
+                     .text());
+        is_silent = true;
+        EndWait();
+      });
+}
+
 int Serve(const ProgramOptions& options, const DeviceFinder& find_devices) {
   HoldStopSignals();
   // Where Abseil is built with assertions, as distributions build it, its
@@ -64,7 +92,7 @@ int Serve(const ProgramOptions& options, const DeviceFinder& find_devices) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   KeepFreedMemory(kServerFreedBytes);
   TakeGrpcLog(options.log_format);
-  WarnOfFewFiles(options.log_format);
+  if (absl::Status files = CheckOpenFiles(); !files.ok()) return Refuse(files);
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start(options.server, [&](const ParallelFor& parallel_for) {
         CudaDevices devices = find_devices(parallel_for);
@@ -75,12 +103,15 @@ int Serve(const ProgramOptions& options, const DeviceFinder& find_devices) {
       });
   if (!server.ok()) return Refuse(server.status());
   Announce(options.log_format, **server);
+  std::atomic<bool> is_silent = false;
+  auto watch = WatchListeners(options, **server, is_silent);
   WaitForStopSignal();
+  watch.reset();
   LogEvent(options.log_format, "draining", "draining");
   ExitOnStopSignal();
   (*server)->Shutdown(options.drain);
   LogEvent(options.log_format, "stopped", "stopped");
-  return 0;
+  return is_silent ? kExitNotAccepting : 0;
 }
 
 }  // namespace

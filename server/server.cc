@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "core/device/cpu_backend.h"
 #include "core/device/device_registry.h"
+#include "core/device/self_test.h"
 #include "core/store/device_quotas.h"
 #include "grpc/grpc.h"
 #include "grpcpp/security/server_credentials.h"
@@ -151,6 +152,7 @@ class RunningServer final : public Server {
   ~RunningServer() override { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Start(const ServerOptions& options) {
+    if (!cpu_test_.ok()) return cpu_test_;
     auto files =
         AccessFiles::Open({.tokens = options.auth_tokens_file,
                            .tls = {.cert = options.tls_cert_file,
@@ -220,9 +222,10 @@ class RunningServer final : public Server {
         static_cast<std::size_t>(options.memory_limit_bytes / kPooledPart);
     CudaDevices cuda = find_devices(parallel_for);
     DeviceRegistry devices(std::move(cuda.support));
-    devices.Add(
+    cuda.backends.insert(
+        cuda.backends.begin(),
         NewCpuBackend({.max_pooled_bytes = pooled_bytes}, parallel_for));
-    for (auto& backend : cuda.backends) devices.Add(std::move(backend));
+    cpu_test_ = AddTested(std::move(cuda.backends), devices);
     return devices;
   }
 
@@ -370,6 +373,8 @@ class RunningServer final : public Server {
 
   // In the order of who needs whom: destroyed from the last to the first.
   WorkerPool workers_;
+  // Whether the CPU computes what it should; without it nothing is served.
+  absl::Status cpu_test_;
   DeviceRegistry devices_;
   DeviceQuotas quotas_;
   InflightCalls inflight_;

@@ -23,6 +23,7 @@ done
 
 mkdir -p build
 install_packages
+install_packages tests/packages.txt
 build_preset "$preset"
 install_venv deploy/requirements.txt
 install_venv tests/requirements.txt

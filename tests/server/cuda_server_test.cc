@@ -33,22 +33,29 @@ constexpr int kDevices = 2;
 class CudaServerTest : public ::testing::Test {
  protected:
   CudaServerTest() {
+    Start([] {});
+  }
+  ~CudaServerTest() override { machine_->Resume(); }
+
+  // `prepare` is called between the finding of devices and their tests.
+  void Start(const std::function<void()>& prepare) {
     ServerOptions options;
     options.listen = {"127.0.0.1:0"};
-    auto server = Server::Start(options, [this](const ParallelFor& parallel) {
+    options.metrics_listen = "127.0.0.1:0";
+    auto server = Server::Start(options, [&](const ParallelFor& parallel) {
       CudaDevices cuda;
       cuda.support.built = true;
       for (int i = 0; i < kDevices; ++i) {
         cuda.backends.push_back(
             *NewCudaBackend(machine_->NewDevice(i), parallel));
       }
+      prepare();
       return cuda;
     });
     server_ = *std::move(server);
     channel_ = Connect(server_->addresses()[0]);
     stub_ = v1::TensorService::NewStub(channel_);
   }
-  ~CudaServerTest() override { machine_->Resume(); }
 
   static void SetDeadline(grpc::ClientContext& context) {
     context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
@@ -157,6 +164,66 @@ TEST_P(BrokenCudaServerTest, ServesWhatIsLeft) {
   EXPECT_TRUE(ComeAndGo("cpu").ok());
   EXPECT_EQ(Health(channel_, ""), kServing);
 }
+
+// cuda:1 gets a bit wrong from the start on.
+class MiscomputingCudaServerTest : public CudaServerTest {
+ protected:
+  MiscomputingCudaServerTest() {
+    Start([this] { machine_->SpoilCasts(1); });
+  }
+};
+
+TEST_F(MiscomputingCudaServerTest, ServesTheOthers) {
+  EXPECT_TRUE(ComeAndGo("cpu").ok());
+  EXPECT_TRUE(ComeAndGo("cuda:0").ok());
+  EXPECT_EQ(Health(channel_, ""), kServing);
+  EXPECT_EQ(DeviceHealth("cuda:0"), kServing);
+  EXPECT_EQ(DeviceHealth("cuda:1"), kNotServing);
+  const std::string why =
+      "cuda:1 is out of service, since the self-test of cuda:1 failed: casting "
+      "bool to uint8 gave other bits than PyTorch has";
+  const grpc::Status status = ComeAndGo("cuda:1");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(status.error_message(), why);
+  EXPECT_THAT(status.error_details(), HasSubstr("DEVICE_OUT_OF_SERVICE"));
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::ListDevicesResponse devices;
+  EXPECT_TRUE(stub_->ListDevices(&context, {}, &devices).ok());
+  ASSERT_EQ(devices.devices_size(), 3);
+  EXPECT_EQ(devices.devices(1).out_of_service(), "");
+  EXPECT_EQ(devices.devices(2).name(), "cuda:1");
+  EXPECT_EQ(devices.devices(2).out_of_service(), why);
+  const std::string page =
+      HttpGet(server_->metrics_address(), "/metrics").value_or("");
+  EXPECT_THAT(page, HasSubstr("tensord_device_in_service{device=\"cpu\"} 1\n"));
+  EXPECT_THAT(page,
+              HasSubstr("tensord_device_in_service{device=\"cuda:0\"} 1\n"));
+  EXPECT_THAT(page,
+              HasSubstr("tensord_device_in_service{device=\"cuda:1\"} 0\n"));
+}
+
+// One that errs in its self-test is no more of use than one that miscomputes.
+class ErringCudaServerTest : public CudaServerTest,
+                             public ::testing::WithParamInterface<Fault> {
+ protected:
+  ErringCudaServerTest() {
+    Start([this] { machine_->FailAfter(100, GetParam()); });
+  }
+};
+
+TEST_P(ErringCudaServerTest, ServesTheOthers) {
+  EXPECT_TRUE(machine_->fired());
+  EXPECT_TRUE(ComeAndGo("cpu").ok());
+  EXPECT_TRUE(ComeAndGo("cuda:1").ok());
+  EXPECT_EQ(DeviceHealth("cuda:0"), kNotServing);
+  EXPECT_THAT(ComeAndGo("cuda:0").error_message(),
+              ::testing::StartsWith("cuda:0 is out of service, since the "
+                                    "self-test of cuda:0 failed in "));
+}
+
+INSTANTIATE_TEST_SUITE_P(Faults, ErringCudaServerTest,
+                         ::testing::Values(Fault::kLasting, Fault::kInStream));
 
 INSTANTIATE_TEST_SUITE_P(Faults, BrokenCudaServerTest,
                          ::testing::Values(Fault::kLasting, Fault::kInStream));

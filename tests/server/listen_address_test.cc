@@ -55,7 +55,9 @@ INSTANTIATE_TEST_SUITE_P(
         AddressCase{"gpu-7.example:80", {"gpu-7.example", 80, ""}, false},
         AddressCase{"unix:a.sock", {"", 0, "a.sock"}, true},
         AddressCase{"unix:/run/a.sock", {"", 0, "/run/a.sock"}, true},
-        AddressCase{"unix:///run/a.sock", {"", 0, "/run/a.sock"}, true}));
+        AddressCase{"unix:///run/a.sock", {"", 0, "/run/a.sock"}, true},
+        // What is left behind "unix:" must not look like a host.
+        AddressCase{"unix://///run//a", {"", 0, "/run//a"}, true}));
 
 TEST(ParseListenAddressTest, RefusesWhatIsNoAddress) {
   for (const std::string text :

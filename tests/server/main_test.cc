@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -19,6 +23,8 @@
 #include "google/protobuf/util/json_util.h"
 #include "grpcpp/client_context.h"
 #include "gtest/gtest.h"
+#include "server/listen_address.h"
+#include "server/process.h"
 #include "tensord/v1/tensord.grpc.pb.h"
 #include "test_calls.h"
 
@@ -31,9 +37,11 @@ using ::testing::StartsWith;
 // A run of the daemon. What is still running is killed in the end.
 class Daemon {
  public:
+  // `program` may be another one that becomes the daemon.
   explicit Daemon(const std::vector<std::string>& arguments,
-                  std::vector<std::string> environment = {}) {
-    std::vector<std::string> words = {TENSORD_BINARY};
+                  std::vector<std::string> environment = {},
+                  const char* program = TENSORD_BINARY) {
+    std::vector<std::string> words = {program};
     words.insert(words.end(), arguments.begin(), arguments.end());
     // What sanitizers are told has to reach the daemon too.
     for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
@@ -50,7 +58,7 @@ class Daemon {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, err[1], STDERR_FILENO);
-    EXPECT_EQ(posix_spawn(&pid_, TENSORD_BINARY, &actions, nullptr,
+    EXPECT_EQ(posix_spawn(&pid_, program, &actions, nullptr,
                           Pointers(words).data(), Pointers(environment).data()),
               0);
     posix_spawn_file_actions_destroy(&actions);
@@ -255,6 +263,125 @@ TEST(MainTest, ExplainsATakenPort) {
   }
   EXPECT_THAT(last, StartsWith("tensord: can not listen on " + address));
   EXPECT_EQ(second.ExitCode(), 1);
+}
+
+// Runs the daemon where so many files may be open at most.
+class DaemonWithFiles : public Daemon {
+ public:
+  DaemonWithFiles(int files, std::vector<std::string> arguments)
+      : Daemon(Words(files, std::move(arguments)), {}, "/bin/sh") {}
+
+ private:
+  static std::vector<std::string> Words(int files,
+                                        std::vector<std::string> arguments) {
+    arguments.insert(
+        arguments.begin(),
+        {"-c", "ulimit -n " + std::to_string(files) + " && exec \"$0\" \"$@\"",
+         TENSORD_BINARY});
+    return arguments;
+  }
+};
+
+TEST(MainTest, WantsEnoughOpenFiles) {
+  DaemonWithFiles few(4095, kQuiet);
+  EXPECT_EQ(few.NextLine(),
+            "tensord: only 4095 files may be open, and connections could use "
+            "them up; 4096 or more are needed (ulimit -Hn)");
+  EXPECT_EQ(few.ExitCode(), 1);
+  DaemonWithFiles enough(4096, kQuiet);
+  EXPECT_EQ(enough.LinesUntil("ready").back(), "ready");
+}
+
+// Lowers the number of files that a process may have open.
+void SetOpenFiles(pid_t pid, rlim_t files) {
+  rlimit limit{};
+  ASSERT_EQ(prlimit(pid, RLIMIT_NOFILE, nullptr, &limit), 0);
+  limit.rlim_cur = files;
+  ASSERT_EQ(prlimit(pid, RLIMIT_NOFILE, &limit, nullptr), 0);
+}
+
+// Connections, until destroyed.
+class Connections {
+ public:
+  Connections(const std::string& address, int count) {
+    const SocketAddress target =
+        SocketAddresses(*ParseListenAddress(address)).front();
+    for (int i = 0; i < count; ++i) {
+      fds_.push_back(
+          socket(target.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      EXPECT_EQ(connect(fds_.back(), target.get(), target.size), 0);
+    }
+  }
+  ~Connections() {
+    for (const int fd : fds_) close(fd);
+  }
+
+ private:
+  std::vector<int> fds_;
+};
+
+class ListenerDeathTest : public testing::TestWithParam<bool> {};
+
+// Once file descriptors ran out, gRPC 1.51 accepts no connection again, even if
+// there are some later. Connections made before are served to the end.
+TEST_P(ListenerDeathTest, EndsADaemonThatAcceptsNoConnections) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "UBSan looks at objects by means of file descriptors";
+#endif
+  const bool files_come_back = GetParam();
+  Daemon daemon(With({"--listener_watch_seconds=1", "--log_format=json"}));
+  const std::string line = daemon.NextLine();
+  google::protobuf::Struct listening;
+  ASSERT_TRUE(
+      google::protobuf::util::JsonStringToMessage(line, &listening).ok());
+  const std::string address = listening.fields().at("address").string_value();
+  const auto channel = Connect(address);
+  EXPECT_EQ(Health(channel, ""), kServing);
+  SetOpenFiles(daemon.pid(), 60);
+  std::optional<Connections> connections(std::in_place, address, 80);
+  const absl::Time start = absl::Now();
+  if (files_come_back) {
+    absl::SleepFor(absl::Milliseconds(300));
+    connections.reset();
+    SetOpenFiles(daemon.pid(), kMinOpenFiles);
+  }
+  EXPECT_EQ(Health(channel, ""), kServing);
+  EXPECT_EQ(daemon.ExitCode(), 3);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  std::string log;
+  for (std::string next = daemon.NextLine(); !next.empty();
+       next = daemon.NextLine()) {
+    log += next + "\n";
+  }
+  EXPECT_THAT(log, HasSubstr("\"event\":\"not_accepting\""));
+  EXPECT_THAT(log, HasSubstr("\"address\":\"" + address + "\""));
+  EXPECT_THAT(log, HasSubstr("\"event\":\"stopped\""));
+}
+
+INSTANTIATE_TEST_SUITE_P(FilesComeBack, ListenerDeathTest, ::testing::Bool());
+
+TEST(MainTest, LooksAtItselfWithoutATrace) {
+  const std::string socket = ::testing::TempDir() + "tensord-main-test.sock";
+  Daemon daemon(With({"--listener_watch_seconds=1", "--listen=unix:" + socket,
+                      "--listen=localhost:0", "--listen=0.0.0.0:0",
+                      "--tls_cert=" TENSORD_TLS_FILES "/server.pem",
+                      "--tls_key=" TENSORD_TLS_FILES "/server.key"}));
+  const std::vector<std::string> start = daemon.LinesUntil("ready");
+  const std::string metrics = AddressIn(start[start.size() - 2], "metrics");
+  // Some looks at each address.
+  absl::SleepFor(absl::Milliseconds(2500));
+  const std::string page = HttpGet(metrics, "/metrics").value_or("");
+  int series = 0;
+  for (const auto line : absl::StrSplit(page, '\n')) {
+    if (!absl::StartsWith(line, "grpc_server_started_total{")) continue;
+    ++series;
+    EXPECT_TRUE(absl::EndsWith(line, "} 0")) << line;
+  }
+  EXPECT_GT(series, 0);
+  daemon.Signal(SIGTERM);
+  EXPECT_EQ(daemon.NextLine(), "draining");
+  EXPECT_EQ(daemon.NextLine(), "stopped");
+  EXPECT_EQ(daemon.ExitCode(), 0);
 }
 
 TEST(MainTest, PrintsHelpAndVersion) {

@@ -1,5 +1,6 @@
 #include "server/options.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -143,6 +144,12 @@ std::vector<FlagCase> FlagCases() {
        {"0", "3600"},
        [](const ProgramOptions& o) {
          return std::to_string(absl::ToInt64Seconds(o.drain));
+       }},
+      {"listener_watch_seconds",
+       "TENSORD_LISTENER_WATCH_SECONDS",
+       {"0", "3600"},
+       [](const ProgramOptions& o) {
+         return std::to_string(absl::ToInt64Seconds(o.listener_watch));
        }},
   };
 }
@@ -313,6 +320,22 @@ TEST(ParseOptionsTest, RefusesWithTheFlagAndTheValue) {
 TEST(ParseOptionsTest, MessagesStayOnOneLine) {
   const auto options = Parse({"--bo\ngus"});
   EXPECT_EQ(Message(options).find('\n'), std::string::npos);
+}
+
+// Abseil's own words about a value hold it as it came.
+TEST(ParseOptionsTest, MessagesAboutValuesArePrintable) {
+  for (const char* const flag :
+       {"listen", "metrics_listen", "memory_limit", "cuda_memory_limit",
+        "max_tensor_bytes", "log_format", "access_log", "drain_seconds"}) {
+    const auto options =
+        Parse({"--" + std::string(flag) + "=\x1b[31m\n\x7f\xff"});
+    ASSERT_FALSE(options.ok()) << flag;
+    const std::string message = Message(options);
+    EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) {
+      return c >= 0x20 && c < 0x7f;
+    })) << message;
+    EXPECT_THAT(message, HasSubstr("\\x1b[31m\\n\\x7f\\xff"));
+  }
 }
 
 TEST(ParseOptionsTest, HelpAndVersionAreNoServing) {

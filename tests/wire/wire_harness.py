@@ -136,6 +136,10 @@ class ServerProcess:
     def running(self):
         return self._process.poll() is None
 
+    def wait(self, seconds):
+        """The exit status of a server that ends by itself."""
+        return self._process.wait(seconds)
+
     def stop(self):
         """Asks the server to end; returns its exit status."""
         if self.running():
@@ -302,14 +306,17 @@ class Wire:
 
     def __init__(self, server, options=(
             ("grpc.max_receive_message_length", -1),), metadata=(),
-            credentials=None):
+            credentials=None, channel=None):
         self.server = server
         # Connections of their own, so that tests do not meet in one.
         options = (*options, ("grpc.use_local_subchannel_pool", 1))
-        self.channel = (
-            grpc.secure_channel(server.address, credentials, options=options)
-            if credentials else
-            grpc.insecure_channel(server.address, options=options))
+        if channel is None:
+            channel = (
+                grpc.secure_channel(server.address, credentials,
+                                    options=options)
+                if credentials else
+                grpc.insecure_channel(server.address, options=options))
+        self.channel = channel
         if metadata:
             self.channel = grpc.intercept_channel(self.channel,
                                                   _Metadata(metadata))

@@ -267,6 +267,8 @@ class Machine final : public FakeCudaMachine {
     MutexLock lock(mutex_);
     return fired_;
   }
+  void SpoilCasts(int index) override { spoilt_ = index; }
+  bool spoils_casts(int index) const { return spoilt_ == index; }
   void Pause() override { gate_.Close(); }
   void Resume() override { gate_.Open(); }
   void Pause(CudaStream stream) override {
@@ -316,6 +318,8 @@ class Machine final : public FakeCudaMachine {
   int calls_left_ ABSL_GUARDED_BY(mutex_) = -1;
   Fault fault_ ABSL_GUARDED_BY(mutex_) = Fault::kOnce;
   bool fired_ ABSL_GUARDED_BY(mutex_) = false;
+  // The index of a device, or none.
+  std::atomic<int> spoilt_ = -1;
   std::vector<std::string> mistakes_ ABSL_GUARDED_BY(mutex_);
   Traffic traffic_ ABSL_GUARDED_BY(mutex_);
 };
@@ -499,8 +503,10 @@ class FakeRuntime final : public CudaRuntime {
       touched.push_back({reinterpret_cast<const std::byte*>(launch.failures),
                          sizeof(CastFailureRecord), index_});
     }
-    return Enqueue("cast", stream, std::move(touched),
-                   [launch] { RunCast(launch); });
+    return Enqueue("cast", stream, std::move(touched), [this, launch] {
+      RunCast(launch);
+      if (machine_->spoils_casts(index_)) launch.dst[0] ^= std::byte{1};
+    });
   }
   CudaError LaunchGather(const GatherLaunch& launch,
                          CudaStream stream) override {

@@ -48,6 +48,9 @@ class FakeCudaMachine : public std::enable_shared_from_this<FakeCudaMachine> {
   // Whether the fault has come.
   virtual bool fired() const = 0;
 
+  // From here on casts on that device get a bit wrong.
+  virtual void SpoilCasts(int index) = 0;
+
   // Streams, or one of them, do nothing between these.
   virtual void Pause() = 0;
   virtual void Resume() = 0;
