@@ -162,6 +162,7 @@ inline constexpr std::string_view kQuotaExceeded = "QUOTA_EXCEEDED";
 inline constexpr std::string_view kStreamIdle = "STREAM_IDLE";
 inline constexpr std::string_view kDeadlinePassed = "DEADLINE_PASSED";
 // The server
+inline constexpr std::string_view kLogLevelInvalid = "LOG_LEVEL_INVALID";
 inline constexpr std::string_view kDraining = "DRAINING";
 inline constexpr std::string_view kInternal = "INTERNAL";
 }  // namespace reason

@@ -1,5 +1,8 @@
 #include "server/flag_types.h"
 
+#include <algorithm>
+#include <array>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -9,6 +12,13 @@
 #include "server/listen_address.h"
 
 namespace tensord {
+namespace {
+
+// In the order of LogLevel.
+constexpr std::array<absl::string_view, 4> kLogLevelNames = {
+    "debug", "info", "warning", "error"};
+
+}  // namespace
 
 bool AbslParseFlag(absl::string_view text, AddressListFlag* flag,
                    std::string* error) {
@@ -74,6 +84,22 @@ bool AbslParseFlag(absl::string_view text, LogFormatFlag* flag,
 
 std::string AbslUnparseFlag(const LogFormatFlag& flag) {
   return flag.format == LogFormat::kJson ? "json" : "text";
+}
+
+bool AbslParseFlag(absl::string_view text, LogLevelFlag* flag,
+                   std::string* error) {
+  const auto* const name =
+      std::find(kLogLevelNames.begin(), kLogLevelNames.end(), text);
+  if (name == kLogLevelNames.end()) {
+    *error = "expected debug, info, warning or error";
+    return false;
+  }
+  flag->level = static_cast<LogLevel>(name - kLogLevelNames.begin());
+  return true;
+}
+
+std::string AbslUnparseFlag(const LogLevelFlag& flag) {
+  return std::string(kLogLevelNames[static_cast<std::size_t>(flag.level)]);
 }
 
 }  // namespace tensord

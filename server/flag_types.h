@@ -52,6 +52,15 @@ bool AbslParseFlag(absl::string_view text, LogFormatFlag* flag,
                    std::string* error);
 std::string AbslUnparseFlag(const LogFormatFlag& flag);
 
+// "debug", "info", "warning" or "error".
+struct LogLevelFlag {
+  LogLevel level = LogLevel::kInfo;
+};
+
+bool AbslParseFlag(absl::string_view text, LogLevelFlag* flag,
+                   std::string* error);
+std::string AbslUnparseFlag(const LogLevelFlag& flag);
+
 }  // namespace tensord
 
 #endif  // TENSORD_SERVER_FLAG_TYPES_H_

@@ -91,6 +91,11 @@ ABSL_FLAG(std::optional<bool>, reflection, std::nullopt,
           "Whether the server describes its methods to whoever asks.");
 ABSL_FLAG(tensord::LogFormatFlag, log_format, {},
           "Lines on the standard error stream: text or json.");
+ABSL_FLAG(
+    tensord::LogLevelFlag, log_level, {},
+    "Lines of this and of higher levels are written: debug, info, warning "
+    "or error. A call is info, unless it is the server's fault; what is "
+    "listened on is written in any case.");
 ABSL_FLAG(bool, access_log, true, "Writes a line for every finished call.");
 ABSL_FLAG(int, drain_seconds, 20,
           "How long calls may go on after SIGTERM or SIGINT.");
@@ -133,6 +138,7 @@ constexpr std::array kFlags = {
     FlagSpec{"max_calls", "CALLS", nullptr},
     FlagSpec{"reflection", nullptr, "true; false where callers are told apart"},
     FlagSpec{"log_format", "FORMAT", nullptr},
+    FlagSpec{"log_level", "LEVEL", nullptr},
     FlagSpec{"access_log", nullptr, nullptr},
     FlagSpec{"drain_seconds", "SECONDS", nullptr},
     FlagSpec{"listener_watch_seconds", "SECONDS", nullptr},
@@ -362,6 +368,7 @@ absl::Status SetAccess(ServerOptions& server) {
 absl::StatusOr<ProgramOptions> OptionsFromFlags() {
   ProgramOptions options;
   options.log_format = absl::GetFlag(FLAGS_log_format).format;
+  options.log_level = absl::GetFlag(FLAGS_log_level).level;
   const auto drain =
       ToDuration("--drain_seconds", absl::GetFlag(FLAGS_drain_seconds));
   if (!drain.ok()) return drain.status();

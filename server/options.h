@@ -20,6 +20,7 @@ struct ProgramOptions {
   Action action = Action::kServe;
   ServerOptions server;
   LogFormat log_format = LogFormat::kText;
+  LogLevel log_level = LogLevel::kInfo;
   // How long calls may go on after a signal to stop.
   absl::Duration drain = absl::Seconds(20);
   // How long new connections may go unanswered before the program ends; 0: for

@@ -92,6 +92,7 @@ int Serve(const ProgramOptions& options, const DeviceFinder& find_devices) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   KeepFreedMemory(kServerFreedBytes);
   TakeGrpcLog(options.log_format);
+  if (options.log_level != LogLevel::kInfo) SetLogLevel(options.log_level);
   if (absl::Status files = CheckOpenFiles(); !files.ok()) return Refuse(files);
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start(options.server, [&](const ParallelFor& parallel_for) {

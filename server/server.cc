@@ -37,6 +37,7 @@
 #include "server/observe/metrics.h"
 #include "server/observe/metrics_endpoint.h"
 #include "server/repeater.h"
+#include "server/rpc/admin_service.h"
 #include "server/rpc/admission.h"
 #include "server/rpc/stream_watch.h"
 #include "server/rpc/tenants.h"
@@ -259,6 +260,7 @@ class RunningServer final : public Server {
         [this](std::string_view name) { return tenants_->Find(name); },
         options.max_calls);
     service_ = NewTensorService(*admission_, shared);
+    admin_service_ = NewAdminService(*admission_, *tenants_, shared);
   }
 
   void ForEachTenant(const std::function<void(const TenantSources&)>& visit) {
@@ -267,8 +269,7 @@ class RunningServer final : public Server {
       const ServiceContext& context = tenant.context();
       visit({.name = tenant.name(),
              .store = context.store,
-             .quotas = context.own_quotas != nullptr ? context.own_quotas
-                                                     : context.quotas});
+             .quotas = &QuotasOf(context)});
     });
   }
 
@@ -277,7 +278,7 @@ class RunningServer final : public Server {
     LogLine line(log_format_, result.ok() ? "reloaded" : "reload_failed");
     line.Add("files", files);
     if (!result.ok()) line.Add("message", FromAbsl(result.message()));
-    WriteLog(line.text());
+    WriteLogAt(result.ok() ? LogLevel::kInfo : LogLevel::kWarning, line.text());
   }
 
   std::shared_ptr<grpc::ServerCredentials> CredentialsOf(
@@ -308,6 +309,7 @@ class RunningServer final : public Server {
     if (!options.reflection) LeaveOutReflection(builder);
     ObserveCalls(builder);
     builder.RegisterService(service_.get());
+    builder.RegisterService(admin_service_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return CannotListen(*parsed);
     TakeAddresses(*std::move(parsed), ports);
@@ -389,6 +391,7 @@ class RunningServer final : public Server {
   std::optional<AccessLog> access_log_;
   ServiceLimits limits_;
   std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<grpc::Service> admin_service_;
   // Of addresses with TLS; asked for certificates as long as the server runs.
   std::vector<std::shared_ptr<grpc::ServerCredentials>> credentials_;
   std::unique_ptr<grpc::Server> server_;

@@ -11,6 +11,18 @@ namespace {
 // Peers choose the method, up to the limit on metadata; ours are far shorter.
 constexpr std::size_t kMaxMethodBytes = 256;
 
+// What is the server's own fault is more than a call that was refused.
+LogLevel LevelOf(grpc::StatusCode code) {
+  switch (code) {
+    case grpc::StatusCode::UNKNOWN:
+    case grpc::StatusCode::INTERNAL:
+    case grpc::StatusCode::DATA_LOSS:
+      return LogLevel::kError;
+    default:
+      return LogLevel::kInfo;
+  }
+}
+
 }  // namespace
 
 AccessLog::AccessLog(LogFormat format, Sink sink, Clock clock)
@@ -19,6 +31,7 @@ AccessLog::AccessLog(LogFormat format, Sink sink, Clock clock)
 void AccessLog::CallStarted(const StartedCall&) {}
 
 void AccessLog::CallFinished(const FinishedCall& call) {
+  if (!IsLogged(LevelOf(call.code))) return;
   const std::int64_t left_out = MayWrite(call.code);
   if (left_out < 0) return;
   if (left_out > 0) {

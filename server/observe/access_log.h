@@ -18,6 +18,7 @@ namespace tensord {
 // Writes, when a call finishes, an event "call" with method, code (as in Go:
 // "InvalidArgument"), reason, peer, tenant, id, received_bytes, sent_bytes,
 // duration_ms, trace_id, span_id and parent_id; what there is not is left out.
+// Those of INTERNAL, UNKNOWN and DATA_LOSS are of level kError, others kInfo.
 // Of calls that are not OK only so many a second are written: whoever may not
 // call can not fill a disk. An event "calls_left_out" tells of the others.
 // Thread-safe.

@@ -11,6 +11,7 @@
 #include "prometheus/counter.h"
 #include "server/absl_text.h"
 #include "server/observe/code_name.h"
+#include "tensord/v1/admin.pb.h"
 #include "tensord/v1/tensord.pb.h"
 
 namespace tensord {
@@ -41,13 +42,16 @@ std::vector<Labels> KnownMethods() {
       MethodLabels("grpc.reflection.v1alpha.ServerReflection",
                    "ServerReflectionInfo", "bidi_stream"),
   };
-  const google::protobuf::ServiceDescriptor& service =
-      *v1::Tensor::descriptor()->file()->FindServiceByName("TensorService");
-  for (int i = 0; i < service.method_count(); ++i) {
-    const google::protobuf::MethodDescriptor& method = *service.method(i);
-    methods.push_back(MethodLabels(
-        service.full_name(), method.name(),
-        TypeName(method.client_streaming(), method.server_streaming())));
+  for (const google::protobuf::ServiceDescriptor* service :
+       {v1::Tensor::descriptor()->file()->FindServiceByName("TensorService"),
+        v1::TenantUsage::descriptor()->file()->FindServiceByName(
+            "AdminService")}) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      const google::protobuf::MethodDescriptor& method = *service->method(i);
+      methods.push_back(MethodLabels(
+          service->full_name(), method.name(),
+          TypeName(method.client_streaming(), method.server_streaming())));
+    }
   }
   return methods;
 }

@@ -17,10 +17,11 @@ void DeviceWatch::Look() {
       continue;
     }
     out_of_service_.push_back(device);
-    WriteLog(LogLine(log_format_, "device_out_of_service")
-                 .Add("device", DeviceString(device))
-                 .Add("message", std::string(health.message()))
-                 .text());
+    WriteLogAt(LogLevel::kError,
+               LogLine(log_format_, "device_out_of_service")
+                   .Add("device", DeviceString(device))
+                   .Add("message", std::string(health.message()))
+                   .text());
   }
 }
 

@@ -23,11 +23,24 @@ std::string_view SeverityName(gpr_log_severity severity) {
   return "error";
 }
 
+LogLevel LevelOf(gpr_log_severity severity) {
+  switch (severity) {
+    case GPR_LOG_SEVERITY_DEBUG:
+      return LogLevel::kDebug;
+    case GPR_LOG_SEVERITY_INFO:
+      return LogLevel::kInfo;
+    case GPR_LOG_SEVERITY_ERROR:
+      break;
+  }
+  return LogLevel::kError;
+}
+
 void WriteGrpcLog(gpr_log_func_args* args) {
-  WriteLog(LogLine(g_format, "grpc")
-               .Add("severity", SeverityName(args->severity))
-               .Add("message", std::string_view(args->message))
-               .text());
+  WriteLogAt(LevelOf(args->severity),
+             LogLine(g_format, "grpc")
+                 .Add("severity", SeverityName(args->severity))
+                 .Add("message", std::string_view(args->message))
+                 .text());
 }
 
 }  // namespace

@@ -10,65 +10,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "prometheus/collectable.h"
 #include "prometheus/metric_family.h"
+#include "server/observe/device_usage.h"
 
 namespace tensord {
 namespace {
 
 using GaugeLabels = std::vector<prometheus::ClientMetric::Label>;
-
-// As many tensors as the store may hand out while others wait for it.
-constexpr std::size_t kPageTensors = 1000;
-
-struct Usage {
-  std::int64_t tensors = 0;
-  std::int64_t stored_bytes = 0;
-};
-
-class DeviceUsages {
- public:
-  explicit DeviceUsages(const DeviceRegistry& devices) {
-    for (const auto& backend : devices.backends()) {
-      usages_.push_back({backend->device(), {}});
-    }
-  }
-
-  // Calls `f` with each device and its usage.
-  template <class F>
-  void ForEach(F f) const {
-    for (const auto& [device, usage] : usages_) f(device, usage);
-  }
-
-  void Add(const Tensor& tensor) {
-    const auto it = std::find_if(
-        usages_.begin(), usages_.end(),
-        [&](const auto& entry) { return entry.first == tensor.device(); });
-    if (it == usages_.end()) return;
-    ++it->second.tensors;
-    const Buffer& buffer = *tensor.buffer();
-    if (seen_.insert(buffer.id()).second) {
-      it->second.stored_bytes += static_cast<std::int64_t>(buffer.size_bytes());
-    }
-  }
-
- private:
-  std::vector<std::pair<Device, Usage>> usages_;
-  // Ids of the buffers that are counted.
-  absl::flat_hash_set<std::uint64_t> seen_;
-};
-
-DeviceUsages LookAt(const TensorStore& store, const DeviceRegistry& devices) {
-  DeviceUsages usages(devices);
-  std::string last;
-  for (;;) {
-    const auto page = store.List(last, kPageTensors);
-    for (const auto& stored : page) usages.Add(stored->tensor);
-    if (page.size() < kPageTensors) return usages;
-    last = page.back()->id;
-  }
-}
 
 prometheus::MetricFamily Family(std::string name, std::string help) {
   return {.name = std::move(name),
@@ -160,14 +109,14 @@ class LiveGauges final : public prometheus::Collectable {
       }
       return all;
     };
-    const DeviceUsages usages = LookAt(*tenant.store, *sources_.devices);
-    usages.ForEach([&](Device device, const Usage& usage) {
+    for (const auto& [device, usage] :
+         UsagesOf(*tenant.store, *sources_.devices)) {
       Add(tensors, labels(device, nullptr), usage.tensors);
       Add(memory, labels(device, "stored"), usage.stored_bytes);
       Add(memory, labels(device, "reserved"),
           std::max<std::int64_t>(
               tenant.quotas->Of(device).used_bytes() - usage.stored_bytes, 0));
-    });
+    }
   }
 
   const GaugeSources sources_;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -10,10 +11,13 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "grpc/support/log.h"
 #include "server/absl_text.h"
 
 namespace tensord {
 namespace {
+
+std::atomic<LogLevel> g_level{LogLevel::kInfo};
 
 bool IsPlain(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -88,6 +92,14 @@ std::string LogLine::text() const {
   return absl::StrCat(text_, format_ == LogFormat::kText ? "\n" : "}\n");
 }
 
+void SetLogLevel(LogLevel level) {
+  g_level = level;
+  gpr_set_log_verbosity(level == LogLevel::kDebug ? GPR_LOG_SEVERITY_DEBUG
+                                                  : GPR_LOG_SEVERITY_ERROR);
+}
+
+LogLevel GetLogLevel() { return g_level; }
+
 std::string AddressLine(LogFormat format, std::string_view event,
                         std::string_view address) {
   if (format == LogFormat::kJson) {
@@ -99,6 +111,10 @@ std::string AddressLine(LogFormat format, std::string_view event,
 void WriteLog(std::string_view line) {
   [[maybe_unused]] const ssize_t written =
       write(STDERR_FILENO, line.data(), line.size());
+}
+
+void WriteLogAt(LogLevel level, std::string_view line) {
+  if (IsLogged(level)) WriteLog(line);
 }
 
 }  // namespace tensord

@@ -10,6 +10,15 @@ namespace tensord {
 
 enum class LogFormat : std::uint8_t { kText, kJson };
 
+// Lines of this and of higher levels are written.
+enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
+
+// Of the process, kInfo at first; also how much gRPC has to say, once it was
+// set. Thread-safe.
+void SetLogLevel(LogLevel level);
+LogLevel GetLogLevel();
+inline bool IsLogged(LogLevel level) { return level >= GetLogLevel(); }
+
 // Builds one line: `call method=/a.B/C code=OK` or
 // {"event":"call","time":"...","method":"/a.B/C","code":"OK"}. Whatever the
 // values hold, it stays one line: quotes, line breaks, other control characters
@@ -41,6 +50,8 @@ std::string AddressLine(LogFormat format, std::string_view event,
 // Writes to the standard error stream with one system call. Thread-safe; lines
 // that can not be written are lost.
 void WriteLog(std::string_view line);
+// The same if lines of that level are written.
+void WriteLogAt(LogLevel level, std::string_view line);
 
 }  // namespace tensord
 

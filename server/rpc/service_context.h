@@ -49,6 +49,11 @@ struct ServiceContext {
   absl::Time start_time = absl::Now();
 };
 
+// What the tenant may take, and takes: others' part is not its business.
+inline const DeviceQuotas& QuotasOf(const ServiceContext& context) {
+  return context.own_quotas != nullptr ? *context.own_quotas : *context.quotas;
+}
+
 }  // namespace tensord
 
 #endif  // TENSORD_SERVER_RPC_SERVICE_CONTEXT_H_

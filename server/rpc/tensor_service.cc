@@ -103,11 +103,6 @@ absl::Status NoUpload(const ServiceContext& context, std::string_view id) {
                    may_be_anothers ? " (or it might not exist)" : ""));
 }
 
-// What the caller can have: another tenant's part is not its business.
-const DeviceQuotas& QuotasOf(const ServiceContext& context) {
-  return context.own_quotas != nullptr ? *context.own_quotas : *context.quotas;
-}
-
 class Service final : public ServiceBase {
  public:
   Service(Admission& admission, const ServiceContext& shared)

@@ -1,7 +1,6 @@
 """Tokens, tenants and scopes (group G of the bad inputs)."""
 
 import collections
-import hashlib
 import os
 import time
 
@@ -35,12 +34,6 @@ TOKENS = {
 }
 
 
-def token_file(tokens):
-    return "# who may call\n" + "".join(
-        f"sha256:{hashlib.sha256(token.encode()).hexdigest()} {rest}\n"
-        for token, rest in tokens.items())
-
-
 def replace_file(path, text):
     new = path.with_suffix(".new")
     new.write_text(text)
@@ -50,7 +43,7 @@ def replace_file(path, text):
 @pytest.fixture(scope="module")
 def tokens_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("access") / "tokens"
-    path.write_text(token_file(TOKENS))
+    path.write_text(harness.token_file(TOKENS))
     return path
 
 
@@ -424,7 +417,7 @@ def await_log(process, text):
 
 def test_tokens_are_reloaded_and_broken_files_are_not(tmp_path):
     path = tmp_path / "tokens"
-    path.write_text(token_file({"one": "t read,write"}))
+    path.write_text(harness.token_file({"one": "t read,write"}))
     process = harness.ServerProcess(f"--auth_tokens={path}", metrics=True)
     wire = harness.Wire(process, metadata=harness.bearer("one"))
     wire.create(ARRAY, "kept")
@@ -434,7 +427,7 @@ def test_tokens_are_reloaded_and_broken_files_are_not(tmp_path):
     assert "hunter2" not in process.log()
     assert wire.read_bytes("tensors/kept") == ARRAY.tobytes()
 
-    replace_file(path, token_file({"two": "t read,write"}))
+    replace_file(path, harness.token_file({"two": "t read,write"}))
     await_log(process, "reloaded files=auth_tokens")
     with harness.refusal_of() as caught:
         wire.read("tensors/kept")
@@ -453,7 +446,7 @@ def test_tokens_are_reloaded_and_broken_files_are_not(tmp_path):
 def test_tokens_want_tls_where_it_is_required(tmp_path):
     """103."""
     path = tmp_path / "tokens"
-    path.write_text(token_file({"one": "t read,write"}))
+    path.write_text(harness.token_file({"one": "t read,write"}))
     socket = tmp_path / "s"
     process = harness.ServerProcess(f"--auth_tokens={path}", "--require_tls",
                                     f"--listen=unix:{socket}")

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import os
 import pathlib
@@ -295,6 +296,13 @@ class _Metadata(grpc.UnaryUnaryClientInterceptor,
     intercept_unary_stream = _send
     intercept_stream_unary = _send
     intercept_stream_stream = _send
+
+
+def token_file(tokens):
+    """The file of --auth_tokens for tokens by their tenant and scopes."""
+    return "# who may call\n" + "".join(
+        f"sha256:{hashlib.sha256(token.encode()).hexdigest()} {rest}\n"
+        for token, rest in tokens.items())
 
 
 def bearer(token):

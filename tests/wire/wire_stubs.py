@@ -1,6 +1,7 @@
-"""Stock Python stubs of our proto file, generated when this is imported.
+"""Stock Python stubs of our proto files, generated when this is imported.
 
-`pb` has the messages, `pb_grpc` the stub; nothing here knows of the project's
+`pb` has the messages, `pb_grpc` the stub, `admin_pb` and `admin_pb_grpc` those
+of the service for operators; nothing here knows of the project's
 own clients.
 """
 
@@ -29,16 +30,16 @@ def _generate():
         f"--proto_path={_WELL_KNOWN}",
         f"--python_out={_folder.name}",
         f"--grpc_python_out={_folder.name}",
-        "tensord.proto",
+        "tensord.proto", "admin.proto",
     ])
     if status != 0:
         raise RuntimeError(f"protoc failed with status {status}")
     sys.path.insert(0, _folder.name)
     try:
-        return (importlib.import_module("tensord_pb2"),
-                importlib.import_module("tensord_pb2_grpc"))
+        return [importlib.import_module(name) for name in (
+            "tensord_pb2", "tensord_pb2_grpc", "admin_pb2", "admin_pb2_grpc")]
     finally:
         sys.path.remove(_folder.name)
 
 
-pb, pb_grpc = _generate()
+pb, pb_grpc, admin_pb, admin_pb_grpc = _generate()

@@ -1,0 +1,45 @@
+#include "server/observe/device_usage.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/container/flat_hash_set.h"
+
+namespace tensord {
+namespace {
+
+// As many tensors as the store may hand out while others wait for it.
+constexpr std::size_t kPageTensors = 1000;
+
+}  // namespace
+
+std::vector<std::pair<Device, DeviceUsage>> UsagesOf(
+    const TensorStore& store, const DeviceRegistry& devices) {
+  std::vector<std::pair<Device, DeviceUsage>> usages;
+  for (const auto& backend : devices.backends()) {
+    usages.emplace_back(backend->device(), DeviceUsage{});
+  }
+  // Ids of the buffers that are counted.
+  absl::flat_hash_set<std::uint64_t> seen;
+  std::string last;
+  for (;;) {
+    const auto page = store.List(last, kPageTensors);
+    for (const auto& stored : page) {
+      const Tensor& tensor = stored->tensor;
+      const auto it = std::find_if(
+          usages.begin(), usages.end(),
+          [&](const auto& entry) { return entry.first == tensor.device(); });
+      if (it == usages.end()) continue;
+      ++it->second.tensors;
+      const Buffer& buffer = *tensor.buffer();
+      if (seen.insert(buffer.id()).second) {
+        it->second.stored_bytes +=
+            static_cast<std::int64_t>(buffer.size_bytes());
+      }
+    }
+    if (page.size() < kPageTensors) return usages;
+    last = page.back()->id;
+  }
+}
+
+}  // namespace tensord
