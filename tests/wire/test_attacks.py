@@ -26,10 +26,11 @@ EXIT_NOT_ACCEPTING = 3
 
 
 @pytest.fixture
-def victim():
-    """A server of its own for each test, with the sentinel."""
-    server = harness.ServerProcess("--listener_watch_seconds=2",
-                                   f"--memory_limit={64 * MIB}")
+def victim(request):
+    """A server of its own for each test, with the sentinel, and with the flags
+    that the test is parametrized with."""
+    server = harness.ServerProcess(f"--memory_limit={64 * MIB}",
+                                   *getattr(request, "param", ()))
     wire = harness.Wire(server)
     wire.create(harness.sentinel_array(), harness.SENTINEL)
     yield wire
@@ -52,11 +53,13 @@ def survived(wire, cpu_seconds):
     wire.check_unharmed(before)
 
 
+@pytest.mark.parametrize("victim", [["--listener_watch_seconds=2"]],
+                         indirect=True, ids=["watched"])
 def test_connections_use_up_the_file_descriptors(victim):
     files, connections = (4096, 4500) if EXHAUSTIVE else (200, 300)
     pid = victim.server.pid
     if process_usage.is_sanitized(pid):
-        pytest.skip("UBSan looks at objects by means of file descriptors")
+        pytest.skip("sanitizers need file descriptors themselves")
     own_soft, own_hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (own_hard, own_hard))
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
