@@ -10,12 +10,13 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
 #include "absl/random/random.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -141,12 +142,17 @@ class TensorStore {
   const std::uint64_t etag_salt_;
   TensorMap tensors_ ABSL_GUARDED_BY(mutex_);
   // By id, in fewer steps than a map of many takes. Keys are those of tensors_.
-  absl::flat_hash_map<absl::string_view, TensorMap::iterator> index_
-      ABSL_GUARDED_BY(mutex_);
+  // Of the standard library, as the claims are: when memory runs out as they
+  // grow, these stay what they were. Hashed with a seed, since clients choose
+  // ids.
+  std::unordered_map<absl::string_view, TensorMap::iterator,
+                     absl::Hash<absl::string_view>>
+      index_ ABSL_GUARDED_BY(mutex_);
   // Ids of the tensors that expire, soonest first.
   std::set<std::pair<absl::Time, std::string>> lifetimes_
       ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_set<std::string> claims_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_set<std::string, absl::Hash<std::string>> claims_
+      ABSL_GUARDED_BY(mutex_);
   std::uint64_t next_etag_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <string>
-
-#include "absl/container/flat_hash_set.h"
+#include <unordered_set>
 
 namespace tensord {
 namespace {
@@ -20,7 +19,7 @@ std::vector<std::pair<Device, DeviceUsage>> UsagesOf(
     usages.emplace_back(backend->device(), DeviceUsage{});
   }
   // Ids of the buffers that are counted.
-  absl::flat_hash_set<std::uint64_t> seen;
+  std::unordered_set<std::uint64_t> seen;
   std::string last;
   for (;;) {
     const auto page = store.List(last, kPageTensors);

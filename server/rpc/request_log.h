@@ -10,10 +10,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
@@ -96,7 +97,9 @@ class RequestLog {
 
   const Clock clock_;
   mutable Mutex mutex_;
-  absl::flat_hash_map<RequestId, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  // Of the standard library: it stays what it was if memory runs out.
+  std::unordered_map<RequestId, Entry, absl::Hash<RequestId>> entries_
+      ABSL_GUARDED_BY(mutex_);
   // Those that are answered, in the order of their answers, and until when
   // these are kept.
   std::deque<std::pair<absl::Time, RequestId>> answered_

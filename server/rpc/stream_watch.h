@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <unordered_set>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -88,7 +88,7 @@ class StreamWatch {
   const absl::Duration patience_;
   const Clock clock_;
   mutable Mutex mutex_;
-  absl::flat_hash_set<Stream*> streams_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_set<Stream*> streams_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tensord

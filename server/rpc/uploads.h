@@ -8,10 +8,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -85,7 +86,9 @@ class Uploads {
   const Clock clock_;
   mutable Mutex mutex_;
   // By request ids in lower case.
-  absl::flat_hash_map<std::string, Active> active_ ABSL_GUARDED_BY(mutex_);
+  // Of the standard library: it stays what it was if memory runs out.
+  std::unordered_map<std::string, Active, absl::Hash<std::string>> active_
+      ABSL_GUARDED_BY(mutex_);
   // In the order of their ends.
   std::list<Suspended> suspended_ ABSL_GUARDED_BY(mutex_);
 };

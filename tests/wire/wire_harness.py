@@ -145,6 +145,10 @@ class ServerProcess:
         """Asks the server to end; returns its exit status."""
         if self.running():
             self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self):
+        """Waits for the server's end; returns its exit status."""
         try:
             status = self._process.wait(60)
         except subprocess.TimeoutExpired:
