@@ -42,7 +42,9 @@ class NoEvents final : public ServiceEvents {
  public:
   void ArrayBytesReceived(std::int64_t) override {}
   void ArrayBytesSent(std::int64_t) override {}
-  void Converted(DType, DType, Device, absl::Duration) override {}
+  void Converted(DType, DType, Device, Device, absl::Duration) override {}
+  void Queued(Device, absl::Duration) override {}
+  void RefusedBytes(std::int64_t) override {}
   void Refused(std::string_view) override {}
 };
 
@@ -166,7 +168,7 @@ class Streams {
         .version = {},
         .start_time = now_};
     allocator_.emplace(
-        *devices, quotas_, context_.limits.max_tensor_bytes,
+        *devices, quotas_, nullptr, context_.limits.max_tensor_bytes,
         [this](Device device) { return uploads_.DropOldest(device); });
   }
 
