@@ -83,15 +83,24 @@ absl::Status CheckTensorId(std::string_view id) {
   return absl::OkStatus();
 }
 
+absl::Status ReplacesNothing() {
+  return InvalidArgument(reason::kNameInvalid,
+                         "the id of the tensor that is to be replaced is "
+                         "missing");
+}
+
 TensorStore::TensorStore(Clock clock)
     : clock_(std::move(clock)),
       etag_salt_(absl::Uniform<std::uint64_t>(random_)) {}
 
-TensorStore::Claim::Claim(TensorStore* store, std::string id)
-    : store_(store), id_(std::move(id)) {}
+TensorStore::Claim::Claim(TensorStore* store, std::string id,
+                          ClaimOptions options)
+    : store_(store), id_(std::move(id)), options_(std::move(options)) {}
 
 TensorStore::Claim::Claim(Claim&& other) noexcept
-    : store_(std::exchange(other.store_, nullptr)), id_(std::move(other.id_)) {}
+    : store_(std::exchange(other.store_, nullptr)),
+      id_(std::move(other.id_)),
+      options_(std::move(other.options_)) {}
 
 TensorStore::Claim::~Claim() {
   if (store_ == nullptr) return;
@@ -99,7 +108,7 @@ TensorStore::Claim::~Claim() {
   store_->claims_.erase(id_);
 }
 
-std::shared_ptr<const StoredTensor> TensorStore::Claim::Commit(
+absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
     Tensor tensor, std::optional<absl::Duration> ttl) && {
   const absl::Time now = store_->clock_();
   auto stored = std::make_shared<StoredTensor>(StoredTensor{
@@ -109,36 +118,49 @@ std::shared_ptr<const StoredTensor> TensorStore::Claim::Commit(
       .create_time = now,
       .update_time = now,
       .expire_time = ttl.has_value() ? now + *ttl : absl::InfiniteFuture()});
+  Dropped dropped;
+  // The old tensor has a place before the new one takes its own.
+  dropped.reserve(1);
   MutexLock lock(store_->mutex_);
+  absl::Status status = store_->CheckIfMatch(id_, options_.if_match, now);
+  if (!status.ok()) return status;
   stored->etag = store_->NewEtag();
-  store_->Link(stored);
+  if (store_->index_.contains(id_)) {
+    dropped.push_back(store_->Replace(stored));
+  } else {
+    store_->Link(stored);
+  }
   store_->claims_.erase(id_);
   store_ = nullptr;
   return stored;
 }
 
-absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id) {
+absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
+                                                        ClaimOptions options) {
   if (!id.empty()) {
     if (absl::Status status = CheckTensorId(id); !status.ok()) return status;
+  } else if (options.replaces()) {
+    return ReplacesNothing();
   }
   const absl::Time now = clock_();
   Dropped dropped;
   MutexLock lock(mutex_);
   std::string claimed = id.empty() ? NewId() : std::string(id);
   const auto it = Find(claimed);
-  if (it != tensors_.end()) {
-    if (!IsExpired(*it->second, now)) {
-      return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
-                       absl::StrCat("there is a tensor ", QuoteForMessage(id)));
-    }
+  if (it != tensors_.end() && IsExpired(*it->second, now)) {
     dropped.push_back(Unlink(claimed));
+  } else if (it != tensors_.end() && !options.replaces()) {
+    return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
+                     absl::StrCat("there is a tensor ", QuoteForMessage(id)));
   }
+  absl::Status status = CheckIfMatch(claimed, options.if_match, now);
+  if (!status.ok()) return status;
   if (!claims_.insert(claimed).second) {
     return MakeError(absl::StatusCode::kAborted, reason::kUploadConflict,
                      absl::StrCat("another call is about to make the tensor ",
                                   QuoteForMessage(id)));
   }
-  return Claim(this, std::move(claimed));
+  return Claim(this, std::move(claimed), std::move(options));
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Get(
@@ -231,6 +253,14 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::GetLocked(
   const auto it = Find(id);
   if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
   return it->second;
+}
+
+absl::Status TensorStore::CheckIfMatch(std::string_view id,
+                                       std::string_view etag,
+                                       absl::Time now) const {
+  if (etag.empty()) return absl::OkStatus();
+  const auto current = GetLocked(id, now);
+  return current.ok() ? CheckEtag(**current, etag) : current.status();
 }
 
 TensorStore::TensorMap::const_iterator TensorStore::Find(

@@ -34,6 +34,10 @@ inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365 * 10);
 // `..`; else INVALID_ARGUMENT (NAME_INVALID).
 absl::Status CheckTensorId(std::string_view id);
 
+// INVALID_ARGUMENT (NAME_INVALID): a tensor is to be replaced, and no id says
+// which.
+absl::Status ReplacesNothing();
+
 // A tensor as it is stored. Immutable; an update makes another one.
 struct StoredTensor {
   std::string id;
@@ -43,6 +47,16 @@ struct StoredTensor {
   absl::Time update_time;
   // InfiniteFuture when it is kept for ever.
   absl::Time expire_time = absl::InfiniteFuture();
+};
+
+// What becomes of a tensor that has the id that is claimed.
+struct ClaimOptions {
+  bool replaces() const { return replace || !if_match.empty(); }
+  // It gives way when the claim is committed; else the claim is refused.
+  bool replace = false;
+  // The same, if this is its etag. Empty: whatever it is, and if there is
+  // none.
+  std::string if_match = {};
 };
 
 // Holds tensors by id. A tensor is in it completely or not at all; whoever got
@@ -56,29 +70,35 @@ class TensorStore {
   explicit TensorStore(Clock clock = absl::Now);
 
   // Keeps an id for whoever is about to commit a tensor under it; gives it up
-  // when destroyed without Commit.
+  // when destroyed. A tensor that is to be replaced is there until then.
   class Claim {
    public:
     Claim(Claim&& other) noexcept;
     Claim& operator=(Claim&&) = delete;
     ~Claim();
     const std::string& id() const { return id_; }
-    // Makes the tensor visible. `ttl`, when given, counts from now.
-    std::shared_ptr<const StoredTensor> Commit(
+    // Makes the tensor visible, in the place of the one that it replaces if
+    // there is one. `ttl`, when given, counts from now. NOT_FOUND
+    // (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH) if the tensor that was to
+    // be replaced is not there any more, or changed; then nothing is stored.
+    absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit(
         Tensor tensor, std::optional<absl::Duration> ttl) &&;
 
    private:
     friend class TensorStore;
-    Claim(TensorStore* store, std::string id);
+    Claim(TensorStore* store, std::string id, ClaimOptions options);
     // Null once moved from or committed.
     TensorStore* store_;
     std::string id_;
+    ClaimOptions options_;
   };
 
   // Claims `id`, or an id made up here if it is empty. INVALID_ARGUMENT
-  // (NAME_INVALID), ALREADY_EXISTS (TENSOR_EXISTS), ABORTED (UPLOAD_CONFLICT:
-  // somebody else holds a claim). The store has to outlive the claim.
-  absl::StatusOr<Claim> ClaimId(std::string_view id);
+  // (NAME_INVALID: also for replacing without an id), ALREADY_EXISTS
+  // (TENSOR_EXISTS), NOT_FOUND (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH)
+  // for options.if_match, ABORTED (UPLOAD_CONFLICT: somebody else holds a
+  // claim). The store has to outlive the claim.
+  absl::StatusOr<Claim> ClaimId(std::string_view id, ClaimOptions options = {});
 
   // NOT_FOUND (TENSOR_NOT_FOUND).
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Get(
@@ -116,6 +136,9 @@ class TensorStore {
   std::string NewId() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::shared_ptr<const StoredTensor>> GetLocked(
       std::string_view id, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckIfMatch(std::string_view id, std::string_view etag,
+                            absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The end of tensors_ if there is none.
   TensorMap::const_iterator Find(std::string_view id) const

@@ -3,10 +3,13 @@
 #define TENSORD_SERVER_RPC_FIND_TENSOR_H_
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "core/store/tensor_store.h"
+#include "core/tensor.h"
 #include "server/rpc/service_context.h"
 
 namespace tensord {
@@ -23,9 +26,17 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
     const ServiceContext& context, std::string_view name);
 
 // Claims the id of a new tensor, or makes one up if it is empty; a suspended
-// upload is no obstacle. Errors of TensorStore::ClaimId.
+// upload is no obstacle. Errors of TensorStore::ClaimId, by way of
+// NameIfNotFound.
 absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
-                                                 std::string_view id);
+                                                 std::string_view id,
+                                                 const ClaimOptions& options);
+
+// Makes the tensor visible. Errors of TensorStore::Claim::Commit, by way of
+// NameIfNotFound.
+absl::StatusOr<std::shared_ptr<const StoredTensor>> CommitTensor(
+    const ServiceContext& context, TensorStore::Claim&& claim, Tensor tensor,
+    std::optional<absl::Duration> ttl);
 
 }  // namespace tensord
 

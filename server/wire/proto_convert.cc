@@ -246,8 +246,14 @@ absl::StatusOr<std::string> ParseTensorName(std::string_view name) {
   return std::string(id);
 }
 
-absl::Status CheckNewTensorId(std::string_view id) {
-  return id.empty() ? absl::OkStatus() : CheckTensorId(id);
+std::string WriteTensorName(std::string_view id) {
+  return absl::StrCat(std::string(kNamePrefix), std::string(id));
+}
+
+absl::Status CheckNewTensorId(std::string_view id,
+                              const ClaimOptions& options) {
+  if (!id.empty()) return CheckTensorId(id);
+  return options.replaces() ? ReplacesNothing() : absl::OkStatus();
 }
 
 absl::StatusOr<absl::Duration> ParseTtl(
@@ -290,7 +296,7 @@ void WriteTensor(const StoredTensor& stored,
                  const std::optional<ConversionReport>& report,
                  v1::Tensor& out) {
   const Tensor& tensor = stored.tensor;
-  out.set_name(absl::StrCat(std::string(kNamePrefix), stored.id));
+  out.set_name(WriteTensorName(stored.id));
   out.set_dtype(ToProto(tensor.dtype()));
   out.mutable_shape()->Add(tensor.shape().begin(), tensor.shape().end());
   out.mutable_strides()->Add(tensor.strides().begin(), tensor.strides().end());

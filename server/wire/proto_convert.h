@@ -104,8 +104,18 @@ std::vector<IndexTerm> ParseIndexTerms(
 // The id in `tensors/{id}`. INVALID_ARGUMENT (NAME_INVALID).
 absl::StatusOr<std::string> ParseTensorName(std::string_view name);
 
-// INVALID_ARGUMENT (NAME_INVALID) unless empty or an id.
-absl::Status CheckNewTensorId(std::string_view id);
+// `tensors/{id}`.
+std::string WriteTensorName(std::string_view id);
+
+// What `request`, which makes a tensor, says of one that has its id already.
+template <class Request>
+ClaimOptions ParseClaimOptions(const Request& request) {
+  return {.replace = request.replace(), .if_match = request.if_match()};
+}
+
+// INVALID_ARGUMENT (NAME_INVALID) unless an id, or empty where nothing is to be
+// replaced.
+absl::Status CheckNewTensorId(std::string_view id, const ClaimOptions& options);
 
 // More than 0 and at most kMaxTtl. INVALID_ARGUMENT (TTL_INVALID).
 absl::StatusOr<absl::Duration> ParseTtl(

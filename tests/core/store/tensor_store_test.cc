@@ -43,8 +43,18 @@ class TensorStoreTest : public testing::Test {
     auto claim = store_.ClaimId(id);
     EXPECT_TRUE(claim.ok()) << claim.status();
     if (!claim.ok()) return nullptr;
+    return *(*std::move(claim))
+                .Commit(MakeTensor(DType::kFloat32, std::move(owner)), ttl);
+  }
+
+  // Replaces by a tensor of int64, or says why not.
+  absl::Status Replace(std::string_view id, std::string_view if_match = "") {
+    auto claim = store_.ClaimId(
+        id, {.replace = true, .if_match = std::string(if_match)});
+    if (!claim.ok()) return claim.status();
     return (*std::move(claim))
-        .Commit(MakeTensor(DType::kFloat32, std::move(owner)), ttl);
+        .Commit(MakeTensor(DType::kInt64), std::nullopt)
+        .status();
   }
 
   std::vector<std::string> ListIds(std::string_view after = "",
@@ -135,7 +145,7 @@ TEST_F(TensorStoreTest, ClaimsAreExclusive) {
   ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAborted,
                 reason::kUploadConflict);
   EXPECT_TRUE(store_.ClaimId("b").ok());
-  std::move(*claim).Commit(MakeTensor(), std::nullopt);
+  ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(), std::nullopt).ok());
   ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAlreadyExists,
                 reason::kTensorExists);
 }
@@ -212,7 +222,8 @@ TEST_F(TensorStoreTest, UpdateRefusesWithoutATrace) {
   ExpectRefused(store_.Update("b", "", {}).status(),
                 absl::StatusCode::kNotFound, reason::kTensorNotFound);
   auto claim = store_.ClaimId("i");
-  std::move(*claim).Commit(MakeTensor(DType::kInt64), std::nullopt);
+  ASSERT_TRUE(
+      std::move(*claim).Commit(MakeTensor(DType::kInt64), std::nullopt).ok());
   const auto integers = *store_.Get("i");
   ExpectRefused(
       store_.Update("i", "", {.requires_grad = true, .expire_time = now_})
@@ -220,6 +231,130 @@ TEST_F(TensorStoreTest, UpdateRefusesWithoutATrace) {
       absl::StatusCode::kInvalidArgument, reason::kGradDtype);
   EXPECT_EQ(*store_.Get("i"), integers);
   EXPECT_EQ(*store_.Get("a"), stored);
+}
+
+TEST_F(TensorStoreTest, WhatIsReplacedIsThereUntilTheCommit) {
+  auto memory = std::make_shared<int>();
+  const std::weak_ptr<int> watched = memory;
+  const auto before = *store_.Get(Put("a", {}, std::move(memory))->id);
+  Pass(absl::Seconds(1));
+  auto claim = store_.ClaimId("a", {.replace = true});
+  ASSERT_TRUE(claim.ok());
+  EXPECT_EQ(*store_.Get("a"), before);
+  EXPECT_THAT(ListIds(), ElementsAre("a"));
+  const auto after =
+      std::move(*claim).Commit(MakeTensor(DType::kInt64), std::nullopt);
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ(*store_.Get("a"), *after);
+  EXPECT_EQ((*after)->create_time, now_);
+  EXPECT_NE((*after)->etag, before->etag);
+  EXPECT_EQ(store_.size(), 1);
+  EXPECT_FALSE(watched.expired()) << "a reader still has it";
+}
+
+TEST_F(TensorStoreTest, WhatIsNotReplacedStays) {
+  const auto before = Put("a");
+  EXPECT_TRUE(store_.ClaimId("a", {.replace = true}).ok());
+  EXPECT_EQ(*store_.Get("a"), before);
+  ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAlreadyExists,
+                reason::kTensorExists);
+}
+
+TEST_F(TensorStoreTest, ReplacesWhatIsThereOrNothing) {
+  EXPECT_TRUE(Replace("a").ok());
+  EXPECT_TRUE(Replace("a").ok());
+  Put("b", absl::Seconds(1));
+  EXPECT_TRUE(Replace("b").ok());
+  Pass(absl::Seconds(1));
+  EXPECT_EQ(store_.Sweep(), 0U) << "the lifetime went with the old one";
+  Put("c", absl::Seconds(1));
+  auto claim = store_.ClaimId("c", {.replace = true});
+  ASSERT_TRUE(store_.Delete("c", "").ok());
+  EXPECT_TRUE(std::move(*claim).Commit(MakeTensor(), std::nullopt).ok());
+  EXPECT_THAT(ListIds(), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(TensorStoreTest, ClaimsToReplaceAreExclusiveToo) {
+  Put("a");
+  const auto claim = store_.ClaimId("a", {.replace = true});
+  ExpectRefused(store_.ClaimId("a", {.replace = true}).status(),
+                absl::StatusCode::kAborted, reason::kUploadConflict);
+}
+
+TEST_F(TensorStoreTest, ReplacesNothingWithoutAnId) {
+  for (const ClaimOptions& options :
+       {ClaimOptions{.replace = true}, ClaimOptions{.if_match = "0"}}) {
+    ExpectRefused(store_.ClaimId("", options).status(),
+                  absl::StatusCode::kInvalidArgument, reason::kNameInvalid);
+  }
+}
+
+TEST_F(TensorStoreTest, ReplacesOnlyTheTensorThatIsMeant) {
+  ExpectRefused(Replace("a", "0"), absl::StatusCode::kNotFound,
+                reason::kTensorNotFound);
+  const auto first = Put("a", absl::Seconds(1));
+  ExpectRefused(Replace("a", "0"), absl::StatusCode::kAborted,
+                reason::kEtagMismatch);
+  EXPECT_EQ(*store_.Get("a"), first);
+  EXPECT_TRUE(Replace("a", first->etag).ok());
+  ExpectRefused(Replace("a", first->etag), absl::StatusCode::kAborted,
+                reason::kEtagMismatch);
+  const auto expired = Put("b", absl::Seconds(1));
+  Pass(absl::Seconds(1));
+  ExpectRefused(Replace("b", expired->etag), absl::StatusCode::kNotFound,
+                reason::kTensorNotFound);
+}
+
+TEST_F(TensorStoreTest, LooksAgainAtTheTensorThatIsMeant) {
+  const auto commit = [&](const auto& meddle) {
+    const auto stored = Put("a", absl::Seconds(10));
+    auto claim = store_.ClaimId("a", {.if_match = stored->etag});
+    EXPECT_TRUE(claim.ok());
+    meddle();
+    return std::move(*claim)
+        .Commit(MakeTensor(DType::kInt64), std::nullopt)
+        .status();
+  };
+  ExpectRefused(commit([&] { (void)store_.Update("a", "", {}); }),
+                absl::StatusCode::kAborted, reason::kEtagMismatch);
+  EXPECT_EQ((*store_.Get("a"))->tensor.dtype(), DType::kFloat32);
+  ASSERT_TRUE(store_.Delete("a", "").ok());
+  ExpectRefused(commit([&] { (void)store_.Delete("a", ""); }),
+                absl::StatusCode::kNotFound, reason::kTensorNotFound);
+  ExpectRefused(commit([&] { Pass(absl::Seconds(10)); }),
+                absl::StatusCode::kNotFound, reason::kTensorNotFound);
+  store_.Sweep();
+  EXPECT_EQ(store_.size(), 0U);
+  EXPECT_TRUE(store_.ClaimId("a").ok());
+}
+
+// Of all who replace the same tensor one gets through.
+TEST(TensorStoreStressTest, OneOfManyReplacesTheTensorThatIsMeant) {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 2000;
+  TensorStore store;
+  std::atomic<int> replaced{0};
+  auto first = store.ClaimId("a");
+  ASSERT_TRUE(std::move(*first).Commit(MakeTensor(), std::nullopt).ok());
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < kRounds; ++i) {
+          const auto current = store.Get("a");
+          ASSERT_TRUE(current.ok()) << "there is always a tensor";
+          auto claim = store.ClaimId("a", {.if_match = (*current)->etag});
+          if (!claim.ok()) continue;
+          const auto stored =
+              std::move(*claim).Commit(MakeTensor(), std::nullopt);
+          if (stored.ok()) ++replaced;
+          EXPECT_TRUE(stored.ok()) << "nobody else can have changed it";
+        }
+      });
+    }
+  }
+  EXPECT_GT(replaced, 0);
+  EXPECT_EQ(store.size(), 1U);
 }
 
 TEST_F(TensorStoreTest, ExpiredTensorsAreGone) {
@@ -322,7 +457,9 @@ TEST_F(TensorStoreTest, EveryChangeHasAnEtagOfItsOwn) {
         etags.insert((*store_.Update(absl::StrCat(i), "", {}))->etag).second);
     auto claim = other.ClaimId(absl::StrCat(i));
     EXPECT_TRUE(
-        etags.insert(std::move(*claim).Commit(MakeTensor(), std::nullopt)->etag)
+        etags
+            .insert(
+                (*std::move(*claim).Commit(MakeTensor(), std::nullopt))->etag)
             .second);
   }
 }
@@ -368,14 +505,23 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
         switch (random() % 7) {
           case 0:
           case 1: {
-            auto claim = store.ClaimId(id);
+            ClaimOptions options{.replace = random() % 2 == 0};
+            if (random() % 4 == 0) {
+              const auto stored = store.Get(id);
+              if (stored.ok()) options.if_match = (*stored)->etag;
+            }
+            auto claim = store.ClaimId(id, options);
             if (!claim.ok()) break;
             ++claims;
             if (random() % 4 == 0) break;
             const auto stored =
                 std::move(*claim).Commit(MakeTensor(DType::kFloat32, counted()),
                                          absl::Nanoseconds(1 + random() % 500));
-            EXPECT_EQ(stored->id, id);
+            if (stored.ok()) {
+              EXPECT_EQ((*stored)->id, id);
+            } else {
+              EXPECT_FALSE(options.if_match.empty());
+            }
             break;
           }
           case 2: {

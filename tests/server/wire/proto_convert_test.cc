@@ -204,8 +204,11 @@ TEST(ProtoConvertTest, ParsesNames) {
     EXPECT_EQ(GetErrorReason(status), reason::kNameInvalid) << name;
     EXPECT_THAT(Fields(status), ElementsAre("name"));
   }
-  EXPECT_TRUE(CheckNewTensorId("").ok());
-  EXPECT_FALSE(CheckNewTensorId("..").ok());
+  EXPECT_TRUE(CheckNewTensorId("", {}).ok());
+  EXPECT_FALSE(CheckNewTensorId("..", {}).ok());
+  EXPECT_TRUE(CheckNewTensorId("a", {.replace = true}).ok());
+  EXPECT_FALSE(CheckNewTensorId("", {.replace = true}).ok());
+  EXPECT_FALSE(CheckNewTensorId("", {.if_match = "0"}).ok());
 }
 
 TEST(ProtoConvertTest, ParsesIndexTerms) {
