@@ -51,7 +51,7 @@ absl::Status CheckEtag(const StoredTensor& stored, std::string_view etag) {
 }
 
 bool IsExpired(const StoredTensor& stored, absl::Time now) {
-  return stored.expire_time <= now;
+  return stored.end() <= now;
 }
 
 // Tensors that left the store. To be declared before the lock is taken, so that
@@ -109,7 +109,7 @@ TensorStore::Claim::~Claim() {
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
-    Tensor tensor, std::optional<absl::Duration> ttl) && {
+    Tensor tensor, const Lifetime& lifetime) && {
   const absl::Time now = store_->clock_();
   auto stored = std::make_shared<StoredTensor>(StoredTensor{
       .id = id_,
@@ -117,7 +117,11 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
       .etag = {},
       .create_time = now,
       .update_time = now,
-      .expire_time = ttl.has_value() ? now + *ttl : absl::InfiniteFuture()});
+      .expire_time = lifetime.ttl.has_value() ? now + *lifetime.ttl
+                                              : absl::InfiniteFuture(),
+      .lease = lifetime.lease.has_value()
+                   ? std::make_shared<Lease>(*lifetime.lease, now)
+                   : nullptr});
   Dropped dropped;
   // The old tensor has a place before the new one takes its own.
   dropped.reserve(1);
@@ -147,7 +151,7 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
   MutexLock lock(mutex_);
   std::string claimed = id.empty() ? NewId() : std::string(id);
   const auto it = Find(claimed);
-  if (it != tensors_.end() && IsExpired(*it->second, now)) {
+  if (it != tensors_.end() && IsExpired(*it->second.stored, now)) {
     dropped.push_back(Unlink(claimed));
   } else if (it != tensors_.end() && !options.replaces()) {
     return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
@@ -170,6 +174,19 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Get(
   return GetLocked(id, now);
 }
 
+absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Use(
+    std::string_view id) {
+  const absl::Time now = clock_();
+  MutexLock lock(mutex_);
+  auto stored = GetLocked(id, now);
+  if (stored.ok() && (*stored)->lease != nullptr) (*stored)->lease->Renew(now);
+  return stored;
+}
+
+void TensorStore::EndUse(const StoredTensor& stored) const {
+  if (stored.lease != nullptr) stored.lease->Renew(clock_());
+}
+
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
     std::string_view id, std::string_view etag, const Changes& changes) {
   const absl::Time now = clock_();
@@ -189,6 +206,11 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
   }
   if (changes.expire_time.has_value()) {
     changed->expire_time = *changes.expire_time;
+    changed->lease = nullptr;
+  }
+  if (changes.lease.has_value()) {
+    changed->expire_time = absl::InfiniteFuture();
+    changed->lease = std::make_shared<Lease>(*changes.lease, now);
   }
   changed->update_time = now;
   changed->etag = NewEtag();
@@ -201,8 +223,9 @@ absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
   Dropped dropped;
   MutexLock lock(mutex_);
   const auto it = Find(id);
-  if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
-  absl::Status status = CheckEtag(*it->second, etag);
+  if (it == tensors_.end() || IsExpired(*it->second.stored, now))
+    return NotFound(id);
+  absl::Status status = CheckEtag(*it->second.stored, etag);
   if (status.ok()) dropped.push_back(Unlink(id));
   return status;
 }
@@ -214,7 +237,8 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
   MutexLock lock(mutex_);
   for (auto it = tensors_.upper_bound(after);
        it != tensors_.end() && listed.size() < limit; ++it) {
-    if (!IsExpired(*it->second, now)) listed.push_back(it->second);
+    if (!IsExpired(*it->second.stored, now))
+      listed.push_back(it->second.stored);
   }
   return listed;
 }
@@ -224,7 +248,13 @@ std::size_t TensorStore::Sweep() {
   Dropped dropped;
   MutexLock lock(mutex_);
   while (!lifetimes_.empty() && lifetimes_.begin()->first <= now) {
-    dropped.push_back(Unlink(lifetimes_.begin()->second));
+    const std::string& id = lifetimes_.begin()->second;
+    Entry& entry = index_.find(id)->second->second;
+    if (IsExpired(*entry.stored, now)) {
+      dropped.push_back(Unlink(id));
+    } else {
+      Reschedule(entry, entry.stored->end());
+    }
   }
   return dropped.size();
 }
@@ -251,8 +281,9 @@ std::string TensorStore::NewId() {
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::GetLocked(
     std::string_view id, absl::Time now) const {
   const auto it = Find(id);
-  if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
-  return it->second;
+  if (it == tensors_.end() || IsExpired(*it->second.stored, now))
+    return NotFound(id);
+  return it->second.stored;
 }
 
 absl::Status TensorStore::CheckIfMatch(std::string_view id,
@@ -270,41 +301,50 @@ TensorStore::TensorMap::const_iterator TensorStore::Find(
 }
 
 void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
-  const auto position = tensors_.emplace(stored->id, stored).first;
+  const absl::Time due = stored->end();
+  const auto position =
+      tensors_.emplace(stored->id, Entry{.stored = stored, .due = due}).first;
   absl::Cleanup undo_position = [&] { tensors_.erase(position); };
   const auto entry = index_.emplace(position->first, position).first;
   absl::Cleanup undo_entry = [&] { index_.erase(entry); };
-  if (stored->expire_time != absl::InfiniteFuture()) {
-    lifetimes_.emplace(stored->expire_time, stored->id);
-  }
+  if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
   std::move(undo_entry).Cancel();
   std::move(undo_position).Cancel();
 }
 
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
-  const TensorMap::iterator position = index_.find(stored->id)->second;
-  const std::pair before(position->second->expire_time, stored->id);
-  if (stored->expire_time != before.first) {
-    if (stored->expire_time != absl::InfiniteFuture()) {
-      lifetimes_.emplace(stored->expire_time, stored->id);
-    }
-    lifetimes_.erase(before);
-  }
-  std::swap(position->second, stored);
+  Entry& entry = index_.find(stored->id)->second->second;
+  Reschedule(entry, stored->end());
+  std::swap(entry.stored, stored);
   return stored;
 }
 
-std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
-  const auto entry = index_.find(absl::string_view(id.data(), id.size()));
-  const TensorMap::iterator position = entry->second;
-  std::shared_ptr<const StoredTensor> stored = std::move(position->second);
-  index_.erase(entry);
-  tensors_.erase(position);
-  if (stored->expire_time != absl::InfiniteFuture()) {
-    lifetimes_.erase({stored->expire_time, stored->id});
+void TensorStore::Reschedule(Entry& entry, absl::Time due) {
+  if (due == entry.due) return;
+  const std::string& id = entry.stored->id;
+  if (due == absl::InfiniteFuture()) {
+    lifetimes_.erase({entry.due, id});
+  } else if (entry.due == absl::InfiniteFuture()) {
+    lifetimes_.emplace(due, id);
+  } else {
+    auto node = lifetimes_.extract({entry.due, id});
+    node.value().first = due;
+    lifetimes_.insert(std::move(node));
   }
-  return stored;
+  entry.due = due;
+}
+
+std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
+  const auto it = index_.find(absl::string_view(id.data(), id.size()));
+  const TensorMap::iterator position = it->second;
+  const Entry entry = std::move(position->second);
+  index_.erase(it);
+  tensors_.erase(position);
+  if (entry.due != absl::InfiniteFuture()) {
+    lifetimes_.erase({entry.due, entry.stored->id});
+  }
+  return entry.stored;
 }
 
 }  // namespace tensord

@@ -22,12 +22,22 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/mutex.h"
+#include "core/store/lease.h"
 #include "core/tensor.h"
 
 namespace tensord {
 
-// Longest lifetime that can be asked for.
+// Longest lifetime, and longest lease, that can be asked for.
 inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365 * 10);
+
+// How long a new tensor is kept; for ever where nothing is said. At most one of
+// the two.
+struct Lifetime {
+  // From now on.
+  std::optional<absl::Duration> ttl = {};
+  // From the last use on.
+  std::optional<absl::Duration> lease = {};
+};
 
 // OK if `id` is 1 to 255 characters out of A-Z a-z 0-9 . _ - ~ : and /, where
 // no segment between slashes is empty, `.` or
@@ -38,15 +48,24 @@ absl::Status CheckTensorId(std::string_view id);
 // which.
 absl::Status ReplacesNothing();
 
-// A tensor as it is stored. Immutable; an update makes another one.
+// A tensor as it is stored. Immutable but for the lease; an update makes
+// another one.
 struct StoredTensor {
+  // When it expires, if nobody renews its lease.
+  absl::Time end() const {
+    return lease != nullptr ? lease->end() : expire_time;
+  }
+
   std::string id;
   Tensor tensor;
   std::string etag;
   absl::Time create_time;
   absl::Time update_time;
-  // InfiniteFuture when it is kept for ever.
+  // InfiniteFuture when it is kept for ever, or has a lease.
   absl::Time expire_time = absl::InfiniteFuture();
+  // Null if it has none. What the tensor becomes by an update that leaves the
+  // lease alone shares it.
+  std::shared_ptr<Lease> lease = {};
 };
 
 // What becomes of a tensor that has the id that is claimed.
@@ -78,11 +97,11 @@ class TensorStore {
     ~Claim();
     const std::string& id() const { return id_; }
     // Makes the tensor visible, in the place of the one that it replaces if
-    // there is one. `ttl`, when given, counts from now. NOT_FOUND
+    // there is one. NOT_FOUND
     // (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH) if the tensor that was to
     // be replaced is not there any more, or changed; then nothing is stored.
     absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit(
-        Tensor tensor, std::optional<absl::Duration> ttl) &&;
+        Tensor tensor, const Lifetime& lifetime) &&;
 
    private:
     friend class TensorStore;
@@ -104,10 +123,19 @@ class TensorStore {
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Get(
       std::string_view id) const;
 
+  // The same, and a use of it: renews the lease.
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> Use(std::string_view id);
+  // A use that took its time comes to its end; another one. `stored` need not
+  // be in the store any more.
+  void EndUse(const StoredTensor& stored) const;
+
   // What an update changes. Absent: stays.
   struct Changes {
-    std::optional<bool> requires_grad;
-    std::optional<absl::Time> expire_time;
+    std::optional<bool> requires_grad = {};
+    // Ends the lease.
+    std::optional<absl::Time> expire_time = {};
+    // A new lease, from now on; expire_time has no meaning beside it.
+    std::optional<absl::Duration> lease = {};
   };
   // Replaces the tensor under `id` by a changed one. NOT_FOUND, ABORTED
   // (ETAG_MISMATCH, unless `etag` is empty), errors of
@@ -129,8 +157,13 @@ class TensorStore {
   std::size_t size() const;
 
  private:
-  using TensorMap =
-      std::map<std::string, std::shared_ptr<const StoredTensor>, std::less<>>;
+  struct Entry {
+    std::shared_ptr<const StoredTensor> stored;
+    // When Sweep looks at it: not after it expires, but before that where the
+    // lease was renewed. InfiniteFuture: never.
+    absl::Time due;
+  };
+  using TensorMap = std::map<std::string, Entry, std::less<>>;
 
   std::string NewEtag() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string NewId() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -152,6 +185,9 @@ class TensorStore {
   std::shared_ptr<const StoredTensor> Replace(
       std::shared_ptr<const StoredTensor> stored)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Has Sweep look at the entry at `due`.
+  void Reschedule(Entry& entry, absl::Time due)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `id` may be a part of what goes.
   std::shared_ptr<const StoredTensor> Unlink(std::string_view id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -166,7 +202,7 @@ class TensorStore {
   // By id, in fewer steps than a map of many takes. Keys are those of tensors_.
   absl::flat_hash_map<absl::string_view, TensorMap::iterator> index_
       ABSL_GUARDED_BY(mutex_);
-  // Ids of the tensors that expire, soonest first.
+  // Ids of the tensors that expire, in the order of Entry::due.
   std::set<std::pair<absl::Time, std::string>> lifetimes_
       ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_set<std::string> claims_ ABSL_GUARDED_BY(mutex_);

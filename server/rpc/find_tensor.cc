@@ -32,6 +32,15 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
   return stored;
 }
 
+absl::StatusOr<std::shared_ptr<const StoredTensor>> UseTensor(
+    const ServiceContext& context, std::string_view name) {
+  const absl::StatusOr<std::string> id = ParseTensorName(name);
+  if (!id.ok()) return id.status();
+  auto stored = context.store->Use(*id);
+  if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
+  return stored;
+}
+
 absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
                                                  std::string_view id,
                                                  const ClaimOptions& options) {
@@ -46,9 +55,9 @@ absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> CommitTensor(
     const ServiceContext& context, TensorStore::Claim&& claim, Tensor tensor,
-    std::optional<absl::Duration> ttl) {
+    const Lifetime& lifetime) {
   const std::string name = WriteTensorName(claim.id());
-  auto stored = std::move(claim).Commit(std::move(tensor), ttl);
+  auto stored = std::move(claim).Commit(std::move(tensor), lifetime);
   if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
   return stored;
 }

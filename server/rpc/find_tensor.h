@@ -3,11 +3,9 @@
 #define TENSORD_SERVER_RPC_FIND_TENSOR_H_
 
 #include <memory>
-#include <optional>
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "core/store/tensor_store.h"
 #include "core/tensor.h"
 #include "server/rpc/service_context.h"
@@ -25,6 +23,10 @@ absl::Status NameIfNotFound(const ServiceContext& context, absl::Status status,
 absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
     const ServiceContext& context, std::string_view name);
 
+// The same, and a use of it.
+absl::StatusOr<std::shared_ptr<const StoredTensor>> UseTensor(
+    const ServiceContext& context, std::string_view name);
+
 // Claims the id of a new tensor, or makes one up if it is empty; a suspended
 // upload is no obstacle. Errors of TensorStore::ClaimId, by way of
 // NameIfNotFound.
@@ -36,7 +38,7 @@ absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
 // NameIfNotFound.
 absl::StatusOr<std::shared_ptr<const StoredTensor>> CommitTensor(
     const ServiceContext& context, TensorStore::Claim&& claim, Tensor tensor,
-    std::optional<absl::Duration> ttl);
+    const Lifetime& lifetime);
 
 }  // namespace tensord
 

@@ -120,7 +120,7 @@ absl::Status TensorCalls::CreateNew(const v1::CreateTensorRequest& request,
   }
   context_.events->ArrayBytesReceived(array.declared.total_bytes);
   const auto stored = CommitTensor(context_, *std::move(claim),
-                                   *std::move(tensor), options.ttl);
+                                   *std::move(tensor), options.lifetime);
   if (!stored.ok()) return stored.status();
   WriteTensor(**stored, receiver.report(), response);
   return absl::OkStatus();
@@ -132,7 +132,7 @@ absl::Status TensorCalls::Prepare(const v1::ReadTensorRequest& request,
   violations.Check(ParseTensorName(request.name()).status(), "name");
   job.options = ParseReadOptions(request.options(), "options", violations);
   if (!violations.empty()) return violations.status();
-  auto source = FindTensor(context_, request.name());
+  auto source = UseTensor(context_, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
   job.device = WaitsFor(*context_.devices, job.source->tensor.device());
@@ -187,12 +187,10 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
   violations.Check(CheckNewTensorId(request.tensor_id(), claiming),
                    "tensor_id");
   job.operations = ParseOperations(request.operations(), violations);
-  if (request.has_ttl()) {
-    job.ttl = violations.Take(ParseTtl(request.ttl()), "ttl");
-  }
+  job.lifetime = ParseLifetime(request, "", violations);
   if (request.report_conversion()) job.report.emplace();
   if (!violations.empty()) return violations.status();
-  auto source = FindTensor(context_, request.name());
+  auto source = UseTensor(context_, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
   auto claim = ClaimTensorId(context_, request.tensor_id(), claiming);
@@ -223,7 +221,7 @@ absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
                                tensor->device(), absl::Now() - start);
   }
   const auto stored = CommitTensor(context_, *std::move(job.claim),
-                                   *std::move(tensor), job.ttl);
+                                   *std::move(tensor), job.lifetime);
   if (!stored.ok()) return stored.status();
   WriteTensor(**stored, job.report, response);
   std::move(job.ticket).Answer(response.SerializeAsString());

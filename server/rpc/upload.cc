@@ -69,7 +69,7 @@ absl::StatusOr<RequestLog::Answered> Upload::Start(
   context_ = &context;
   claim_.emplace(*std::move(claim));
   digest_ = plan.digest;
-  ttl_ = plan.options.ttl;
+  lifetime_ = plan.options.lifetime;
   total_bytes_ = plan.array.total_bytes;
   receiver_.emplace(std::move(plan.array), plan.options, context, allocator);
   absl::Status status = AtRequestField(
@@ -161,8 +161,8 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Complete(
 absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Commit() {
   auto tensor = receiver_->Finish();
   if (!tensor.ok()) return ArgumentAtField(tensor.status(), "chunk.data");
-  auto stored =
-      CommitTensor(*context_, *std::move(claim_), *std::move(tensor), ttl_);
+  auto stored = CommitTensor(*context_, *std::move(claim_), *std::move(tensor),
+                             lifetime_);
   claim_.reset();
   is_complete_ = stored.ok();
   return stored;

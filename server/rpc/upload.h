@@ -15,7 +15,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "core/byte_range.h"
 #include "core/mutex.h"
 #include "core/store/tensor_store.h"
@@ -173,7 +172,7 @@ class Upload {
   const ServiceContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
   // Nothing before the first Open, and when refused.
   std::optional<TensorStore::Claim> claim_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Duration> ttl_ ABSL_GUARDED_BY(mutex_);
+  Lifetime lifetime_ ABSL_GUARDED_BY(mutex_);
   std::int64_t total_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t complete_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // Addresses stay.

@@ -1,6 +1,7 @@
 """What becomes of stored tensors: replaced, leased, counted, evicted."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -72,6 +73,28 @@ def get(wire, name="tensors/a"):
 def delete(wire, name="tensors/a"):
     wire.stub.DeleteTensor(pb.DeleteTensorRequest(name=name),
                            timeout=CALL_SECONDS)
+
+
+def update(wire, name="tensors/a", paths=None, **fields):
+    mask = {"paths": paths} if paths is not None else None
+    return wire.stub.UpdateTensor(
+        pb.UpdateTensorRequest(tensor=pb.Tensor(name=name, **fields),
+                               update_mask=mask), timeout=CALL_SECONDS)
+
+
+def made_with(way, wire, **lifetime):
+    """Makes a tensor in one of WAYS, with a ttl or a lease."""
+    if way != "transform":
+        lifetime = dict(options=pb.TensorOptions(**lifetime))
+    return WAYS[way](wire, **lifetime)
+
+
+def end_of(tensor):
+    return tensor.expire_time.ToNanoseconds() / 1e9
+
+
+def is_there(wire, name="tensors/a"):
+    return name in wire.names()
 
 
 # Replacing.
@@ -260,3 +283,159 @@ def test_readers_see_one_version_while_it_is_replaced(wire):
     for reader in readers:
         reader.join(CALL_SECONDS)
     assert not problems, problems[:3]
+
+
+# Leases.
+
+TEN_YEARS = 10 * 365 * 24 * 3600
+BAD_LEASES = [dict(seconds=0), dict(seconds=-1), dict(nanos=-1),
+              dict(seconds=TEN_YEARS + 1), dict(seconds=TEN_YEARS, nanos=1),
+              dict(seconds=2**63 - 1), dict(seconds=-2**63),
+              dict(seconds=1, nanos=-1),
+              dict(seconds=1, nanos=1_000_000_000)]
+LEASE_FIELDS = {"create": "options.lease",
+                "upload": "declaration.options.lease", "transform": "lease"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_refuses_lease(wire, way):
+    for lease in BAD_LEASES:
+        with wire.refused(INVALID_ARGUMENT, "LEASE_INVALID",
+                          LEASE_FIELDS[way]):
+            made_with(way, wire, lease=lease)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_refuses_lease_and_ttl(wire, way):
+    with wire.refused(INVALID_ARGUMENT, "LEASE_INVALID", LEASE_FIELDS[way]):
+        made_with(way, wire, lease=dict(seconds=1), ttl=dict(seconds=1))
+
+
+def test_refuses_lease_in_updates(wire):
+    made = create(wire)
+    for lease in BAD_LEASES:
+        with wire.refused(INVALID_ARGUMENT, "LEASE_INVALID", "tensor.lease"):
+            update(wire, lease=lease)
+    with wire.refused(INVALID_ARGUMENT, "LEASE_INVALID", "tensor.lease"):
+        update(wire, lease=dict(seconds=1), ttl=dict(seconds=1))
+    for other in ("ttl", "expire_time"):
+        with wire.refused(INVALID_ARGUMENT, "LEASE_INVALID", "tensor.lease"):
+            update(wire, paths=["lease", other], lease=dict(seconds=1))
+    assert get(wire) == made
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_lease_is_shown_and_ends(wire, way):
+    made = made_with(way, wire, lease=dict(nanos=200_000_000))
+    assert made.lease.ToNanoseconds() == 200_000_000
+    assert (made.expire_time.ToNanoseconds() -
+            made.create_time.ToNanoseconds()) == 200_000_000
+    assert get(wire) == made
+    time.sleep(0.25)
+    assert not is_there(wire)
+    with wire.refused(NOT_FOUND, "TENSOR_NOT_FOUND"):
+        get(wire)
+    with wire.refused(NOT_FOUND, "TENSOR_NOT_FOUND"):
+        wire.read("tensors/a")
+
+
+def use_in_batch(**call):
+    def use(wire):
+        (response,) = wire.stub.Batch(
+            iter([pb.BatchRequest(calls=[pb.BatchCall(**call)])]),
+            timeout=CALL_SECONDS)
+        assert not response.results[0].HasField("error")
+    return use
+
+
+READ = pb.ReadTensorRequest(name="tensors/a")
+TRANSFORM = pb.TransformTensorRequest(name="tensors/a", operations=[CLONE])
+USES = {
+    "read": lambda wire: wire.read("tensors/a"),
+    "download": lambda wire: wire.download("tensors/a"),
+    "transform": lambda wire: transform(wire, tensor_id="",
+                                        source="tensors/a"),
+    "batch-read": use_in_batch(read_tensor=READ),
+    "batch-transform": use_in_batch(transform_tensor=TRANSFORM),
+    "update": lambda wire: update(wire, paths=["lease"],
+                                  lease=dict(seconds=60)),
+}
+LOOKS = {
+    "get": get,
+    "list": lambda wire: wire.names(),
+    "batch-get": use_in_batch(
+        get_tensor=pb.GetTensorRequest(name="tensors/a")),
+    "update": lambda wire: update(wire, requires_grad=True),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_use_renews_a_lease(wire, use):
+    made = made_with("create", wire, lease=dict(seconds=60))
+    time.sleep(0.01)
+    start = time.time()
+    USES[use](wire)
+    renewed = get(wire)
+    assert end_of(renewed) >= start + 59.99
+    assert (renewed.etag == made.etag) == (use != "update")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_looking_renews_no_lease(wire, look):
+    made = made_with("create", wire, lease=dict(seconds=60))
+    time.sleep(0.01)
+    LOOKS[look](wire)
+    assert end_of(get(wire)) == end_of(made)
+
+
+def test_a_download_renews_at_its_end(wire):
+    array = np.zeros(harness.MAX_TENSOR_BYTES, np.uint8)
+    upload(wire, array, options=pb.TensorOptions(lease=dict(seconds=60)))
+    responses = wire.stub.DownloadTensor(
+        pb.DownloadTensorRequest(name="tensors/a"), timeout=CALL_SECONDS)
+    next(responses)
+    begun = get(wire)
+    time.sleep(0.05)
+    for _ in responses:
+        pass
+    deadline = time.monotonic() + harness.SETTLE_SECONDS
+    while end_of(get(wire)) < end_of(begun) + 0.05:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_used_lease_outlives_its_first_end(wire):
+    made_with("create", wire, lease=dict(nanos=600_000_000))
+    for _ in range(4):
+        time.sleep(0.25)
+        assert wire.read_bytes("tensors/a") == ARRAY.tobytes()
+    # The sweeper comes by every second, and frees the memory.
+    wire.await_memory(harness.sentinel_array().nbytes + ARRAY.nbytes)
+    time.sleep(0.7)
+    assert not is_there(wire)
+
+
+def test_an_update_begins_and_ends_a_lease(wire):
+    made_with("create", wire, ttl=dict(seconds=5))
+    leased = update(wire, lease=dict(seconds=100))
+    assert leased.lease.seconds == 100
+    assert end_of(leased) > time.time() + 90
+    # What a client got, it may send back.
+    assert update(wire, lease=leased.lease,
+                  expire_time=leased.expire_time).lease.seconds == 100
+    fixed = update(wire, ttl=dict(seconds=50))
+    assert not fixed.HasField("lease")
+    assert end_of(fixed) < time.time() + 60
+    wire.read("tensors/a")
+    assert end_of(get(wire)) == end_of(fixed)
+    update(wire, lease=dict(seconds=100))
+    kept = update(wire, paths=["lease"])
+    assert not kept.HasField("lease") and not kept.HasField("expire_time")
+    update(wire, lease=dict(seconds=100))
+    kept = update(wire, paths=["ttl"])
+    assert not kept.HasField("lease") and not kept.HasField("expire_time")
+
+
+def test_longest_lease_is_accepted(wire):
+    made = made_with("create", wire, lease=dict(seconds=TEN_YEARS))
+    assert made.lease.seconds == TEN_YEARS

@@ -87,7 +87,7 @@ class MetricsTest : public ::testing::Test {
             .value()
             .Commit(Tensor(DType::kUInt8, Layout{{count}, {1}, 0},
                            std::move(buffer)),
-                    std::nullopt);
+                    {});
     ASSERT_TRUE(stored.ok());
   }
 
