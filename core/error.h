@@ -121,6 +121,7 @@ inline constexpr std::string_view kTensorExists = "TENSOR_EXISTS";
 inline constexpr std::string_view kUploadConflict = "UPLOAD_CONFLICT";
 inline constexpr std::string_view kEtagMismatch = "ETAG_MISMATCH";
 inline constexpr std::string_view kTtlInvalid = "TTL_INVALID";
+inline constexpr std::string_view kLeaseInvalid = "LEASE_INVALID";
 inline constexpr std::string_view kFieldMaskInvalid = "FIELD_MASK_INVALID";
 inline constexpr std::string_view kPageSizeInvalid = "PAGE_SIZE_INVALID";
 inline constexpr std::string_view kPageTokenInvalid = "PAGE_TOKEN_INVALID";

@@ -51,7 +51,7 @@ absl::Status CheckEtag(const StoredTensor& stored, std::string_view etag) {
 }
 
 bool IsExpired(const StoredTensor& stored, absl::Time now) {
-  return stored.expire_time <= now;
+  return stored.end() <= now;
 }
 
 // Tensors that left the store. To be declared before the lock is taken, so that
@@ -83,15 +83,24 @@ absl::Status CheckTensorId(std::string_view id) {
   return absl::OkStatus();
 }
 
+absl::Status ReplacesNothing() {
+  return InvalidArgument(reason::kNameInvalid,
+                         "the id of the tensor that is to be replaced is "
+                         "missing");
+}
+
 TensorStore::TensorStore(Clock clock)
     : clock_(std::move(clock)),
       etag_salt_(absl::Uniform<std::uint64_t>(random_)) {}
 
-TensorStore::Claim::Claim(TensorStore* store, std::string id)
-    : store_(store), id_(std::move(id)) {}
+TensorStore::Claim::Claim(TensorStore* store, std::string id,
+                          ClaimOptions options)
+    : store_(store), id_(std::move(id)), options_(std::move(options)) {}
 
 TensorStore::Claim::Claim(Claim&& other) noexcept
-    : store_(std::exchange(other.store_, nullptr)), id_(std::move(other.id_)) {}
+    : store_(std::exchange(other.store_, nullptr)),
+      id_(std::move(other.id_)),
+      options_(std::move(other.options_)) {}
 
 TensorStore::Claim::~Claim() {
   if (store_ == nullptr) return;
@@ -99,8 +108,8 @@ TensorStore::Claim::~Claim() {
   store_->claims_.erase(id_);
 }
 
-std::shared_ptr<const StoredTensor> TensorStore::Claim::Commit(
-    Tensor tensor, std::optional<absl::Duration> ttl) && {
+absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
+    Tensor tensor, const Lifetime& lifetime) && {
   const absl::Time now = store_->clock_();
   auto stored = std::make_shared<StoredTensor>(StoredTensor{
       .id = id_,
@@ -108,37 +117,54 @@ std::shared_ptr<const StoredTensor> TensorStore::Claim::Commit(
       .etag = {},
       .create_time = now,
       .update_time = now,
-      .expire_time = ttl.has_value() ? now + *ttl : absl::InfiniteFuture()});
+      .expire_time = lifetime.ttl.has_value() ? now + *lifetime.ttl
+                                              : absl::InfiniteFuture(),
+      .lease = lifetime.lease.has_value()
+                   ? std::make_shared<Lease>(*lifetime.lease, now)
+                   : nullptr});
+  Dropped dropped;
+  // The old tensor has a place before the new one takes its own.
+  dropped.reserve(1);
   MutexLock lock(store_->mutex_);
+  absl::Status status = store_->CheckIfMatch(id_, options_.if_match, now);
+  if (!status.ok()) return status;
   stored->etag = store_->NewEtag();
-  store_->Link(stored);
+  if (store_->index_.contains(id_)) {
+    dropped.push_back(store_->Replace(stored));
+  } else {
+    store_->Link(stored);
+  }
   store_->claims_.erase(id_);
   store_ = nullptr;
   return stored;
 }
 
-absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id) {
+absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
+                                                        ClaimOptions options) {
   if (!id.empty()) {
     if (absl::Status status = CheckTensorId(id); !status.ok()) return status;
+  } else if (options.replaces()) {
+    return ReplacesNothing();
   }
   const absl::Time now = clock_();
   Dropped dropped;
   MutexLock lock(mutex_);
   std::string claimed = id.empty() ? NewId() : std::string(id);
   const auto it = Find(claimed);
-  if (it != tensors_.end()) {
-    if (!IsExpired(*it->second, now)) {
-      return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
-                       absl::StrCat("there is a tensor ", QuoteForMessage(id)));
-    }
+  if (it != tensors_.end() && IsExpired(*it->second.stored, now)) {
     dropped.push_back(Unlink(claimed));
+  } else if (it != tensors_.end() && !options.replaces()) {
+    return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
+                     absl::StrCat("there is a tensor ", QuoteForMessage(id)));
   }
+  absl::Status status = CheckIfMatch(claimed, options.if_match, now);
+  if (!status.ok()) return status;
   if (!claims_.insert(claimed).second) {
     return MakeError(absl::StatusCode::kAborted, reason::kUploadConflict,
                      absl::StrCat("another call is about to make the tensor ",
                                   QuoteForMessage(id)));
   }
-  return Claim(this, std::move(claimed));
+  return Claim(this, std::move(claimed), std::move(options));
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Get(
@@ -146,6 +172,19 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Get(
   const absl::Time now = clock_();
   MutexLock lock(mutex_);
   return GetLocked(id, now);
+}
+
+absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Use(
+    std::string_view id) {
+  const absl::Time now = clock_();
+  MutexLock lock(mutex_);
+  auto stored = GetLocked(id, now);
+  if (stored.ok() && (*stored)->lease != nullptr) (*stored)->lease->Renew(now);
+  return stored;
+}
+
+void TensorStore::EndUse(const StoredTensor& stored) const {
+  if (stored.lease != nullptr) stored.lease->Renew(clock_());
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
@@ -167,6 +206,11 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
   }
   if (changes.expire_time.has_value()) {
     changed->expire_time = *changes.expire_time;
+    changed->lease = nullptr;
+  }
+  if (changes.lease.has_value()) {
+    changed->expire_time = absl::InfiniteFuture();
+    changed->lease = std::make_shared<Lease>(*changes.lease, now);
   }
   changed->update_time = now;
   changed->etag = NewEtag();
@@ -179,8 +223,9 @@ absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
   Dropped dropped;
   MutexLock lock(mutex_);
   const auto it = Find(id);
-  if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
-  absl::Status status = CheckEtag(*it->second, etag);
+  if (it == tensors_.end() || IsExpired(*it->second.stored, now))
+    return NotFound(id);
+  absl::Status status = CheckEtag(*it->second.stored, etag);
   if (status.ok()) dropped.push_back(Unlink(id));
   return status;
 }
@@ -192,7 +237,8 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
   MutexLock lock(mutex_);
   for (auto it = tensors_.upper_bound(after);
        it != tensors_.end() && listed.size() < limit; ++it) {
-    if (!IsExpired(*it->second, now)) listed.push_back(it->second);
+    if (!IsExpired(*it->second.stored, now))
+      listed.push_back(it->second.stored);
   }
   return listed;
 }
@@ -202,7 +248,13 @@ std::size_t TensorStore::Sweep() {
   Dropped dropped;
   MutexLock lock(mutex_);
   while (!lifetimes_.empty() && lifetimes_.begin()->first <= now) {
-    dropped.push_back(Unlink(lifetimes_.begin()->second));
+    const std::string& id = lifetimes_.begin()->second;
+    Entry& entry = index_.find(id)->second->second;
+    if (IsExpired(*entry.stored, now)) {
+      dropped.push_back(Unlink(id));
+    } else {
+      Reschedule(entry, entry.stored->end());
+    }
   }
   return dropped.size();
 }
@@ -229,8 +281,17 @@ std::string TensorStore::NewId() {
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::GetLocked(
     std::string_view id, absl::Time now) const {
   const auto it = Find(id);
-  if (it == tensors_.end() || IsExpired(*it->second, now)) return NotFound(id);
-  return it->second;
+  if (it == tensors_.end() || IsExpired(*it->second.stored, now))
+    return NotFound(id);
+  return it->second.stored;
+}
+
+absl::Status TensorStore::CheckIfMatch(std::string_view id,
+                                       std::string_view etag,
+                                       absl::Time now) const {
+  if (etag.empty()) return absl::OkStatus();
+  const auto current = GetLocked(id, now);
+  return current.ok() ? CheckEtag(**current, etag) : current.status();
 }
 
 TensorStore::TensorMap::const_iterator TensorStore::Find(
@@ -240,41 +301,50 @@ TensorStore::TensorMap::const_iterator TensorStore::Find(
 }
 
 void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
-  const auto position = tensors_.emplace(stored->id, stored).first;
+  const absl::Time due = stored->end();
+  const auto position =
+      tensors_.emplace(stored->id, Entry{.stored = stored, .due = due}).first;
   absl::Cleanup undo_position = [&] { tensors_.erase(position); };
   const auto entry = index_.emplace(position->first, position).first;
   absl::Cleanup undo_entry = [&] { index_.erase(entry); };
-  if (stored->expire_time != absl::InfiniteFuture()) {
-    lifetimes_.emplace(stored->expire_time, stored->id);
-  }
+  if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
   std::move(undo_entry).Cancel();
   std::move(undo_position).Cancel();
 }
 
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
-  const TensorMap::iterator position = index_.find(stored->id)->second;
-  const std::pair before(position->second->expire_time, stored->id);
-  if (stored->expire_time != before.first) {
-    if (stored->expire_time != absl::InfiniteFuture()) {
-      lifetimes_.emplace(stored->expire_time, stored->id);
-    }
-    lifetimes_.erase(before);
-  }
-  std::swap(position->second, stored);
+  Entry& entry = index_.find(stored->id)->second->second;
+  Reschedule(entry, stored->end());
+  std::swap(entry.stored, stored);
   return stored;
 }
 
-std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
-  const auto entry = index_.find(absl::string_view(id.data(), id.size()));
-  const TensorMap::iterator position = entry->second;
-  std::shared_ptr<const StoredTensor> stored = std::move(position->second);
-  index_.erase(entry);
-  tensors_.erase(position);
-  if (stored->expire_time != absl::InfiniteFuture()) {
-    lifetimes_.erase({stored->expire_time, stored->id});
+void TensorStore::Reschedule(Entry& entry, absl::Time due) {
+  if (due == entry.due) return;
+  const std::string& id = entry.stored->id;
+  if (due == absl::InfiniteFuture()) {
+    lifetimes_.erase({entry.due, id});
+  } else if (entry.due == absl::InfiniteFuture()) {
+    lifetimes_.emplace(due, id);
+  } else {
+    auto node = lifetimes_.extract({entry.due, id});
+    node.value().first = due;
+    lifetimes_.insert(std::move(node));
   }
-  return stored;
+  entry.due = due;
+}
+
+std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
+  const auto it = index_.find(absl::string_view(id.data(), id.size()));
+  const TensorMap::iterator position = it->second;
+  const Entry entry = std::move(position->second);
+  index_.erase(it);
+  tensors_.erase(position);
+  if (entry.due != absl::InfiniteFuture()) {
+    lifetimes_.erase({entry.due, entry.stored->id});
+  }
+  return entry.stored;
 }
 
 }  // namespace tensord

@@ -23,27 +23,60 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/mutex.h"
+#include "core/store/lease.h"
 #include "core/tensor.h"
 
 namespace tensord {
 
-// Longest lifetime that can be asked for.
+// Longest lifetime, and longest lease, that can be asked for.
 inline constexpr absl::Duration kMaxTtl = absl::Hours(24 * 365 * 10);
+
+// How long a new tensor is kept; for ever where nothing is said. At most one of
+// the two.
+struct Lifetime {
+  // From now on.
+  std::optional<absl::Duration> ttl = {};
+  // From the last use on.
+  std::optional<absl::Duration> lease = {};
+};
 
 // OK if `id` is 1 to 255 characters out of A-Z a-z 0-9 . _ - ~ : and /, where
 // no segment between slashes is empty, `.` or
 // `..`; else INVALID_ARGUMENT (NAME_INVALID).
 absl::Status CheckTensorId(std::string_view id);
 
-// A tensor as it is stored. Immutable; an update makes another one.
+// INVALID_ARGUMENT (NAME_INVALID): a tensor is to be replaced, and no id says
+// which.
+absl::Status ReplacesNothing();
+
+// A tensor as it is stored. Immutable but for the lease; an update makes
+// another one.
 struct StoredTensor {
+  // When it expires, if nobody renews its lease.
+  absl::Time end() const {
+    return lease != nullptr ? lease->end() : expire_time;
+  }
+
   std::string id;
   Tensor tensor;
   std::string etag;
   absl::Time create_time;
   absl::Time update_time;
-  // InfiniteFuture when it is kept for ever.
+  // InfiniteFuture when it is kept for ever, or has a lease.
   absl::Time expire_time = absl::InfiniteFuture();
+  // Null if it has none. What the tensor becomes by an update that leaves the
+  // lease alone shares it.
+  std::shared_ptr<Lease> lease = {};
+};
+
+// What becomes of a tensor that has the id that is claimed.
+struct ClaimOptions {
+  bool replaces() const { return replace || !if_match.empty(); }
+  // It gives way when the claim is committed; else the claim is refused.
+  bool replace = false;
+  // The same, if this is its etag. Empty: whatever it is, and if there is
+  // none.
+  std::string if_match = {};
 };
 
 // Holds tensors by id. A tensor is in it completely or not at all; whoever got
@@ -57,38 +90,53 @@ class TensorStore {
   explicit TensorStore(Clock clock = absl::Now);
 
   // Keeps an id for whoever is about to commit a tensor under it; gives it up
-  // when destroyed without Commit.
+  // when destroyed. A tensor that is to be replaced is there until then.
   class Claim {
    public:
     Claim(Claim&& other) noexcept;
     Claim& operator=(Claim&&) = delete;
     ~Claim();
     const std::string& id() const { return id_; }
-    // Makes the tensor visible. `ttl`, when given, counts from now.
-    std::shared_ptr<const StoredTensor> Commit(
-        Tensor tensor, std::optional<absl::Duration> ttl) &&;
+    // Makes the tensor visible, in the place of the one that it replaces if
+    // there is one. NOT_FOUND
+    // (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH) if the tensor that was to
+    // be replaced is not there any more, or changed; then nothing is stored.
+    absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit(
+        Tensor tensor, const Lifetime& lifetime) &&;
 
    private:
     friend class TensorStore;
-    Claim(TensorStore* store, std::string id);
+    Claim(TensorStore* store, std::string id, ClaimOptions options);
     // Null once moved from or committed.
     TensorStore* store_;
     std::string id_;
+    ClaimOptions options_;
   };
 
   // Claims `id`, or an id made up here if it is empty. INVALID_ARGUMENT
-  // (NAME_INVALID), ALREADY_EXISTS (TENSOR_EXISTS), ABORTED (UPLOAD_CONFLICT:
-  // somebody else holds a claim). The store has to outlive the claim.
-  absl::StatusOr<Claim> ClaimId(std::string_view id);
+  // (NAME_INVALID: also for replacing without an id), ALREADY_EXISTS
+  // (TENSOR_EXISTS), NOT_FOUND (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH)
+  // for options.if_match, ABORTED (UPLOAD_CONFLICT: somebody else holds a
+  // claim). The store has to outlive the claim.
+  absl::StatusOr<Claim> ClaimId(std::string_view id, ClaimOptions options = {});
 
   // NOT_FOUND (TENSOR_NOT_FOUND).
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Get(
       std::string_view id) const;
 
+  // The same, and a use of it: renews the lease.
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> Use(std::string_view id);
+  // A use that took its time comes to its end; another one. `stored` need not
+  // be in the store any more.
+  void EndUse(const StoredTensor& stored) const;
+
   // What an update changes. Absent: stays.
   struct Changes {
-    std::optional<bool> requires_grad;
-    std::optional<absl::Time> expire_time;
+    std::optional<bool> requires_grad = {};
+    // Ends the lease.
+    std::optional<absl::Time> expire_time = {};
+    // A new lease, from now on; expire_time has no meaning beside it.
+    std::optional<absl::Duration> lease = {};
   };
   // Replaces the tensor under `id` by a changed one. NOT_FOUND, ABORTED
   // (ETAG_MISMATCH, unless `etag` is empty), errors of
@@ -110,13 +158,21 @@ class TensorStore {
   std::size_t size() const;
 
  private:
-  using TensorMap =
-      std::map<std::string, std::shared_ptr<const StoredTensor>, std::less<>>;
+  struct Entry {
+    std::shared_ptr<const StoredTensor> stored;
+    // When Sweep looks at it: not after it expires, but before that where the
+    // lease was renewed. InfiniteFuture: never.
+    absl::Time due;
+  };
+  using TensorMap = std::map<std::string, Entry, std::less<>>;
 
   std::string NewEtag() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string NewId() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::shared_ptr<const StoredTensor>> GetLocked(
       std::string_view id, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckIfMatch(std::string_view id, std::string_view etag,
+                            absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The end of tensors_ if there is none.
   TensorMap::const_iterator Find(std::string_view id) const
@@ -129,6 +185,9 @@ class TensorStore {
   // stored under that id; so for Unlink.
   std::shared_ptr<const StoredTensor> Replace(
       std::shared_ptr<const StoredTensor> stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Has Sweep look at the entry at `due`.
+  void Reschedule(Entry& entry, absl::Time due)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `id` may be a part of what goes.
   std::shared_ptr<const StoredTensor> Unlink(std::string_view id)
@@ -148,7 +207,7 @@ class TensorStore {
   std::unordered_map<absl::string_view, TensorMap::iterator,
                      absl::Hash<absl::string_view>>
       index_ ABSL_GUARDED_BY(mutex_);
-  // Ids of the tensors that expire, soonest first.
+  // Ids of the tensors that expire, in the order of Entry::due.
   std::set<std::pair<absl::Time, std::string>> lifetimes_
       ABSL_GUARDED_BY(mutex_);
   std::unordered_set<std::string, absl::Hash<std::string>> claims_

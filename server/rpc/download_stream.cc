@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -147,7 +148,7 @@ class DownloadReactor final
     CheckNotNegative(request.read_offset(), "read_offset", violations);
     CheckNotNegative(request.read_limit(), "read_limit", violations);
     if (!violations.empty()) return violations.status();
-    const auto stored = FindTensor(context_, request.name());
+    auto stored = UseTensor(context_, request.name());
     if (!stored.ok()) return stored.status();
     auto plan = ReadPlan::Make((*stored)->tensor, options, *context_.devices);
     if (!plan.ok()) return plan.status();
@@ -159,6 +160,7 @@ class DownloadReactor final
     send_checksums_ = request.send_checksums();
     position_ = range_.begin;
     MakeHeader((*stored)->etag);
+    stored_ = *std::move(stored);
     return absl::OkStatus();
   }
 
@@ -214,6 +216,8 @@ class DownloadReactor final
   }
 
   void Conclude(const absl::Status& status) {
+    if (stored_ != nullptr) context_.store->EndUse(*stored_);
+    stored_.reset();
     plan_.reset();
     message_.Clear();
     next_.Clear();
@@ -232,6 +236,8 @@ class DownloadReactor final
   // The device that the tensor is on if that may wait.
   std::optional<Device> device_;
   std::optional<ReadPlan> plan_;
+  // What is read. Null before that, and after.
+  std::shared_ptr<const StoredTensor> stored_;
   // Bytes of the encoded result that are wanted, and where the next chunk
   // starts.
   ByteRange range_;

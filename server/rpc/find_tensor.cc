@@ -32,13 +32,34 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
   return stored;
 }
 
+absl::StatusOr<std::shared_ptr<const StoredTensor>> UseTensor(
+    const ServiceContext& context, std::string_view name) {
+  const absl::StatusOr<std::string> id = ParseTensorName(name);
+  if (!id.ok()) return id.status();
+  auto stored = context.store->Use(*id);
+  if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
+  return stored;
+}
+
 absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
-                                                 std::string_view id) {
-  auto claim = context.store->ClaimId(id);
+                                                 std::string_view id,
+                                                 const ClaimOptions& options) {
+  auto claim = context.store->ClaimId(id, options);
+  if (claim.ok()) return claim;
   const bool is_free =
       GetErrorReason(claim.status()) == reason::kUploadConflict &&
       context.uploads->DropClaimOf(id);
-  return is_free ? context.store->ClaimId(id) : std::move(claim);
+  if (is_free) return context.store->ClaimId(id, options);
+  return NameIfNotFound(context, claim.status(), WriteTensorName(id));
+}
+
+absl::StatusOr<std::shared_ptr<const StoredTensor>> CommitTensor(
+    const ServiceContext& context, TensorStore::Claim&& claim, Tensor tensor,
+    const Lifetime& lifetime) {
+  const std::string name = WriteTensorName(claim.id());
+  auto stored = std::move(claim).Commit(std::move(tensor), lifetime);
+  if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
+  return stored;
 }
 
 }  // namespace tensord

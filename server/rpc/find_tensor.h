@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/store/tensor_store.h"
+#include "core/tensor.h"
 #include "server/rpc/service_context.h"
 
 namespace tensord {
@@ -22,10 +23,22 @@ absl::Status NameIfNotFound(const ServiceContext& context, absl::Status status,
 absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
     const ServiceContext& context, std::string_view name);
 
+// The same, and a use of it.
+absl::StatusOr<std::shared_ptr<const StoredTensor>> UseTensor(
+    const ServiceContext& context, std::string_view name);
+
 // Claims the id of a new tensor, or makes one up if it is empty; a suspended
-// upload is no obstacle. Errors of TensorStore::ClaimId.
+// upload is no obstacle. Errors of TensorStore::ClaimId, by way of
+// NameIfNotFound.
 absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
-                                                 std::string_view id);
+                                                 std::string_view id,
+                                                 const ClaimOptions& options);
+
+// Makes the tensor visible. Errors of TensorStore::Claim::Commit, by way of
+// NameIfNotFound.
+absl::StatusOr<std::shared_ptr<const StoredTensor>> CommitTensor(
+    const ServiceContext& context, TensorStore::Claim&& claim, Tensor tensor,
+    const Lifetime& lifetime);
 
 }  // namespace tensord
 

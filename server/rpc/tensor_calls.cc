@@ -103,12 +103,14 @@ absl::Status TensorCalls::Create(const v1::CreateTensorRequest& request,
 absl::Status TensorCalls::CreateNew(const v1::CreateTensorRequest& request,
                                     v1::Tensor& response) {
   Violations violations;
-  violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
+  const ClaimOptions claiming = ParseClaimOptions(request);
+  violations.Check(CheckNewTensorId(request.tensor_id(), claiming),
+                   "tensor_id");
   InlineArray array = ParseInlineArray(request, violations);
   const NewTensorOptions options =
       ParseTensorOptions(request.options(), "options", violations);
   if (!violations.empty()) return violations.status();
-  auto claim = ClaimTensorId(context_, request.tensor_id());
+  auto claim = ClaimTensorId(context_, request.tensor_id(), claiming);
   if (!claim.ok()) return claim.status();
   ArrayReceiver receiver(std::move(array.declared), options, context_,
                          allocator_);
@@ -117,8 +119,10 @@ absl::Status TensorCalls::CreateNew(const v1::CreateTensorRequest& request,
     return AtRequestField(tensor.status(), "options", array.field);
   }
   context_.events->ArrayBytesReceived(array.declared.total_bytes);
-  WriteTensor(*(*std::move(claim)).Commit(*std::move(tensor), options.ttl),
-              receiver.report(), response);
+  const auto stored = CommitTensor(context_, *std::move(claim),
+                                   *std::move(tensor), options.lifetime);
+  if (!stored.ok()) return stored.status();
+  WriteTensor(**stored, receiver.report(), response);
   return absl::OkStatus();
 }
 
@@ -128,7 +132,7 @@ absl::Status TensorCalls::Prepare(const v1::ReadTensorRequest& request,
   violations.Check(ParseTensorName(request.name()).status(), "name");
   job.options = ParseReadOptions(request.options(), "options", violations);
   if (!violations.empty()) return violations.status();
-  auto source = FindTensor(context_, request.name());
+  auto source = UseTensor(context_, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
   job.device = WaitsFor(*context_.devices, job.source->tensor.device());
@@ -179,17 +183,17 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
   }
   Violations violations;
   violations.Check(ParseTensorName(request.name()).status(), "name");
-  violations.Check(CheckNewTensorId(request.tensor_id()), "tensor_id");
+  const ClaimOptions claiming = ParseClaimOptions(request);
+  violations.Check(CheckNewTensorId(request.tensor_id(), claiming),
+                   "tensor_id");
   job.operations = ParseOperations(request.operations(), violations);
-  if (request.has_ttl()) {
-    job.ttl = violations.Take(ParseTtl(request.ttl()), "ttl");
-  }
+  job.lifetime = ParseLifetime(request, "", violations);
   if (request.report_conversion()) job.report.emplace();
   if (!violations.empty()) return violations.status();
-  auto source = FindTensor(context_, request.name());
+  auto source = UseTensor(context_, request.name());
   if (!source.ok()) return source.status();
   job.source = *std::move(source);
-  auto claim = ClaimTensorId(context_, request.tensor_id());
+  auto claim = ClaimTensorId(context_, request.tensor_id(), claiming);
   if (!claim.ok()) return claim.status();
   job.claim.emplace(*std::move(claim));
   job.device = WaitsFor(*context_.devices, job.source->tensor.device());
@@ -216,8 +220,10 @@ absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
     context_.events->Converted(source.dtype(), tensor->dtype(), source.device(),
                                tensor->device(), absl::Now() - start);
   }
-  WriteTensor(*(*std::move(job.claim)).Commit(*std::move(tensor), job.ttl),
-              job.report, response);
+  const auto stored = CommitTensor(context_, *std::move(job.claim),
+                                   *std::move(tensor), job.lifetime);
+  if (!stored.ok()) return stored.status();
+  WriteTensor(**stored, job.report, response);
   std::move(job.ticket).Answer(response.SerializeAsString());
   return absl::OkStatus();
 }

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "core/cast/conversion_report.h"
 #include "core/device/device_backend.h"
 #include "core/store/tensor_store.h"
@@ -49,7 +48,7 @@ struct Transformation {
   std::shared_ptr<const StoredTensor> source;
   std::vector<Operation> operations;
   std::optional<TensorStore::Claim> claim;
-  std::optional<absl::Duration> ttl;
+  Lifetime lifetime;
   // Nothing if nobody asks.
   std::optional<ConversionReport> report;
   // The device whose threads have to run it; nothing if any may.

@@ -16,6 +16,7 @@ struct Paths {
   bool requires_grad = false;
   bool ttl = false;
   bool expire_time = false;
+  bool lease = false;
 };
 
 absl::Status BadPath(const std::string& path) {
@@ -23,14 +24,16 @@ absl::Status BadPath(const std::string& path) {
   return InvalidArgument(
       reason::kFieldMaskInvalid,
       absl::StrCat("'", PrintableUtf8(path, kMaxShown),
-                   "' is not one of requires_grad, ttl, expire_time"));
+                   "' is not one of requires_grad, ttl, expire_time, lease"));
 }
 
-// Whichever fields are set.
+// Whichever fields are set. Who sends back what it got has an expire_time
+// beside the lease, which means nothing.
 Paths ImpliedPaths(const v1::Tensor& tensor) {
   return {.requires_grad = tensor.requires_grad(),
           .ttl = tensor.has_ttl(),
-          .expire_time = tensor.has_expire_time()};
+          .expire_time = tensor.has_expire_time() && !tensor.has_lease(),
+          .lease = tensor.has_lease()};
 }
 
 Paths ParsePaths(const v1::UpdateTensorRequest& request,
@@ -46,6 +49,8 @@ Paths ParsePaths(const v1::UpdateTensorRequest& request,
       paths.ttl = true;
     } else if (path == "expire_time") {
       paths.expire_time = true;
+    } else if (path == "lease") {
+      paths.lease = true;
     } else {
       violations.Check(BadPath(path), "update_mask");
       break;
@@ -54,8 +59,7 @@ Paths ParsePaths(const v1::UpdateTensorRequest& request,
   return paths;
 }
 
-absl::StatusOr<absl::Time> ParseLifetime(const v1::Tensor& tensor,
-                                         absl::Time now) {
+absl::StatusOr<absl::Time> ParseEnd(const v1::Tensor& tensor, absl::Time now) {
   if (tensor.has_expire_time()) {
     return ParseExpireTime(tensor.expire_time(), now);
   }
@@ -73,6 +77,18 @@ TensorStore::Changes ParseChanges(const v1::UpdateTensorRequest& request,
   const Paths paths = ParsePaths(request, violations);
   TensorStore::Changes changes;
   if (paths.requires_grad) changes.requires_grad = tensor.requires_grad();
+  if (paths.lease) {
+    if (paths.ttl || paths.expire_time) {
+      violations.Check(TwoLifetimes(), "tensor.lease");
+    }
+    if (tensor.has_lease()) {
+      changes.lease =
+          violations.Take(ParseLease(tensor.lease()), "tensor.lease");
+    } else {
+      changes.expire_time = absl::InfiniteFuture();
+    }
+    return changes;
+  }
   if (!paths.ttl && !paths.expire_time) return changes;
   if ((tensor.has_ttl() && !paths.ttl) ||
       (tensor.has_expire_time() && !paths.expire_time)) {
@@ -84,7 +100,7 @@ TensorStore::Changes ParseChanges(const v1::UpdateTensorRequest& request,
     return changes;
   }
   changes.expire_time =
-      violations.Take(ParseLifetime(tensor, now),
+      violations.Take(ParseEnd(tensor, now),
                       tensor.has_ttl() ? "tensor.ttl" : "tensor.expire_time");
   return changes;
 }

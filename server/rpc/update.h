@@ -12,7 +12,8 @@ namespace tensord {
 // The changes by the field mask; lifetimes count from `now`.
 // FIELD_MASK_INVALID: a path that does not exist or can not be changed, or one
 // of the two ways to say the lifetime while the value is given in the other;
-// TTL_INVALID. What is returned means nothing if `violations` found anything.
+// TTL_INVALID; LEASE_INVALID, also for a lease with another lifetime. What is
+// returned means nothing if `violations` found anything.
 TensorStore::Changes ParseChanges(const v1::UpdateTensorRequest& request,
                                   absl::Time now, Violations& violations);
 

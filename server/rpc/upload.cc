@@ -63,12 +63,13 @@ absl::StatusOr<RequestLog::Answered> Upload::Start(
   auto begun = context.requests->Begin(request_id_, plan.digest);
   if (!begun.ok()) return begun.status();
   if (begun->answer != nullptr) return std::move(begun->answer);
-  auto claim = ClaimTensorId(context, plan.tensor_id);
+  auto claim = ClaimTensorId(context, plan.tensor_id, plan.claiming);
   if (!claim.ok()) return claim.status();
   ticket_ = std::move(begun->ticket);
+  context_ = &context;
   claim_.emplace(*std::move(claim));
   digest_ = plan.digest;
-  ttl_ = plan.options.ttl;
+  lifetime_ = plan.options.lifetime;
   total_bytes_ = plan.array.total_bytes;
   receiver_.emplace(std::move(plan.array), plan.options, context, allocator);
   absl::Status status = AtRequestField(
@@ -160,9 +161,10 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Complete(
 absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Commit() {
   auto tensor = receiver_->Finish();
   if (!tensor.ok()) return ArgumentAtField(tensor.status(), "chunk.data");
-  auto stored = (*std::move(claim_)).Commit(*std::move(tensor), ttl_);
+  auto stored = CommitTensor(*context_, *std::move(claim_), *std::move(tensor),
+                             lifetime_);
   claim_.reset();
-  is_complete_ = true;
+  is_complete_ = stored.ok();
   return stored;
 }
 

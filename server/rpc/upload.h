@@ -15,7 +15,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "core/byte_range.h"
 #include "core/mutex.h"
 #include "core/store/tensor_store.h"
@@ -30,6 +29,7 @@ namespace tensord {
 // What the first message of a stream says.
 struct UploadPlan {
   std::string tensor_id;
+  ClaimOptions claiming;
   // Of the declaration but for the part; not needed without a request id.
   std::uint64_t digest = 0;
   DeclaredArray array;
@@ -114,7 +114,7 @@ class Upload {
 
   // All bytes of a part are there. The tensor, now visible, if the others' are
   // as well, else null. Errors of ArrayReceiver; what refused the upload
-  // elsewhere.
+  // elsewhere; errors of CommitTensor.
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Complete(Part& part);
 
   // What Complete's tensor is answered with, for the case that the client asks
@@ -168,9 +168,11 @@ class Upload {
   bool is_complete_ ABSL_GUARDED_BY(mutex_) = false;
   std::uint64_t digest_ ABSL_GUARDED_BY(mutex_) = 0;
   RequestLog::Ticket ticket_ ABSL_GUARDED_BY(mutex_);
+  // Set with claim_.
+  const ServiceContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
   // Nothing before the first Open, and when refused.
   std::optional<TensorStore::Claim> claim_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Duration> ttl_ ABSL_GUARDED_BY(mutex_);
+  Lifetime lifetime_ ABSL_GUARDED_BY(mutex_);
   std::int64_t total_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::int64_t complete_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // Addresses stay.

@@ -69,11 +69,13 @@ absl::Status UploadSession::Take(const Envelope& envelope,
 
 absl::Status UploadSession::Declare(const v1::UploadDeclaration& declaration) {
   Violations violations;
-  violations.Check(CheckNewTensorId(declaration.tensor_id()),
+  ClaimOptions claiming = ParseClaimOptions(declaration);
+  violations.Check(CheckNewTensorId(declaration.tensor_id(), claiming),
                    "declaration.tensor_id");
   violations.Check(CheckRequestId(declaration.request_id()),
                    "declaration.request_id");
   UploadPlan plan{.tensor_id = declaration.tensor_id(),
+                  .claiming = std::move(claiming),
                   .array = ParseArrayDeclaration(
                       declaration.array(), "declaration.array", violations),
                   .options = ParseTensorOptions(

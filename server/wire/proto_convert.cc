@@ -33,19 +33,45 @@ bool IsValid(const google::protobuf::Timestamp& timestamp) {
          timestamp.nanos() >= 0 && timestamp.nanos() < kNanosPerSecond;
 }
 
-absl::Status BadTtl(std::string_view problem) {
+// What can be wrong with a kind of lifetime, and what messages call it.
+struct LifetimeKind {
+  std::string_view reason;
+  std::string_view name;
+};
+constexpr LifetimeKind kTtl{reason::kTtlInvalid, "lifetime"};
+constexpr LifetimeKind kLease{reason::kLeaseInvalid, "lease"};
+
+absl::Status BadLifetime(const LifetimeKind& kind, std::string_view problem) {
   return InvalidArgument(
-      reason::kTtlInvalid,
-      absl::StrCat("the lifetime ", std::string(problem),
+      kind.reason,
+      absl::StrCat("the ", std::string(kind.name), " ", std::string(problem),
                    "; it has to be more than 0 and at most 10 years"));
 }
 
-absl::Status CheckTtl(absl::Duration ttl) {
-  if (ttl <= absl::ZeroDuration()) {
-    return BadTtl(absl::StrCat("is ", absl::FormatDuration(ttl)));
+absl::Status CheckLifetime(const LifetimeKind& kind, absl::Duration time) {
+  if (time <= absl::ZeroDuration()) {
+    return BadLifetime(kind, absl::StrCat("is ", absl::FormatDuration(time)));
   }
-  if (ttl > kMaxTtl) return BadTtl("is longer than 10 years");
+  if (time > kMaxTtl) return BadLifetime(kind, "is longer than 10 years");
   return absl::OkStatus();
+}
+
+absl::StatusOr<absl::Duration> ParseLifetimeOf(
+    const LifetimeKind& kind, const google::protobuf::Duration& duration) {
+  if (!IsValid(duration)) return BadLifetime(kind, "is not a valid Duration");
+  const absl::Duration time =
+      absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+  absl::Status status = CheckLifetime(kind, time);
+  if (!status.ok()) return status;
+  return time;
+}
+
+google::protobuf::Duration WriteDuration(absl::Duration duration) {
+  google::protobuf::Duration out;
+  out.set_seconds(absl::ToInt64Seconds(duration));
+  out.set_nanos(static_cast<std::int32_t>(
+      absl::ToInt64Nanoseconds(duration - absl::Seconds(out.seconds()))));
+  return out;
 }
 
 // Strides as they were given, or those of the order; checked.
@@ -183,10 +209,7 @@ NewTensorOptions ParseTensorOptions(const v1::TensorOptions& options,
   parsed.requires_grad = options.requires_grad();
   parsed.overflow = violations.Take(ParseOverflow(options.overflow()),
                                     FieldPath(path, "overflow"));
-  if (options.has_ttl()) {
-    parsed.ttl =
-        violations.Take(ParseTtl(options.ttl()), FieldPath(path, "ttl"));
-  }
+  parsed.lifetime = ParseLifetime(options, path, violations);
   parsed.report_conversion = options.report_conversion();
   return parsed;
 }
@@ -246,26 +269,37 @@ absl::StatusOr<std::string> ParseTensorName(std::string_view name) {
   return std::string(id);
 }
 
-absl::Status CheckNewTensorId(std::string_view id) {
-  return id.empty() ? absl::OkStatus() : CheckTensorId(id);
+std::string WriteTensorName(std::string_view id) {
+  return absl::StrCat(std::string(kNamePrefix), std::string(id));
+}
+
+absl::Status CheckNewTensorId(std::string_view id,
+                              const ClaimOptions& options) {
+  if (!id.empty()) return CheckTensorId(id);
+  return options.replaces() ? ReplacesNothing() : absl::OkStatus();
 }
 
 absl::StatusOr<absl::Duration> ParseTtl(
     const google::protobuf::Duration& duration) {
-  if (!IsValid(duration)) return BadTtl("is not a valid Duration");
-  const absl::Duration ttl =
-      absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-  absl::Status status = CheckTtl(ttl);
-  if (!status.ok()) return status;
-  return ttl;
+  return ParseLifetimeOf(kTtl, duration);
+}
+
+absl::StatusOr<absl::Duration> ParseLease(
+    const google::protobuf::Duration& duration) {
+  return ParseLifetimeOf(kLease, duration);
+}
+
+absl::Status TwoLifetimes() {
+  return InvalidArgument(reason::kLeaseInvalid,
+                         "a lease does not go with a ttl or an expire_time");
 }
 
 absl::StatusOr<absl::Time> ParseExpireTime(
     const google::protobuf::Timestamp& timestamp, absl::Time now) {
-  if (!IsValid(timestamp)) return BadTtl("is not a valid Timestamp");
+  if (!IsValid(timestamp)) return BadLifetime(kTtl, "is not a valid Timestamp");
   const absl::Time time = absl::FromUnixSeconds(timestamp.seconds()) +
                           absl::Nanoseconds(timestamp.nanos());
-  absl::Status status = CheckTtl(time - now);
+  absl::Status status = CheckLifetime(kTtl, time - now);
   if (!status.ok()) return status;
   return time;
 }
@@ -290,7 +324,7 @@ void WriteTensor(const StoredTensor& stored,
                  const std::optional<ConversionReport>& report,
                  v1::Tensor& out) {
   const Tensor& tensor = stored.tensor;
-  out.set_name(absl::StrCat(std::string(kNamePrefix), stored.id));
+  out.set_name(WriteTensorName(stored.id));
   out.set_dtype(ToProto(tensor.dtype()));
   out.mutable_shape()->Add(tensor.shape().begin(), tensor.shape().end());
   out.mutable_strides()->Add(tensor.strides().begin(), tensor.strides().end());
@@ -304,8 +338,12 @@ void WriteTensor(const StoredTensor& stored,
   out.set_etag(stored.etag);
   *out.mutable_create_time() = WriteTimestamp(stored.create_time);
   *out.mutable_update_time() = WriteTimestamp(stored.update_time);
-  if (stored.expire_time != absl::InfiniteFuture()) {
-    *out.mutable_expire_time() = WriteTimestamp(stored.expire_time);
+  const absl::Time end = stored.end();
+  if (end != absl::InfiniteFuture()) {
+    *out.mutable_expire_time() = WriteTimestamp(end);
+  }
+  if (stored.lease != nullptr) {
+    *out.mutable_lease() = WriteDuration(stored.lease->duration());
   }
   if (report.has_value()) {
     *out.mutable_conversion_report() = WriteConversionReport(*report);

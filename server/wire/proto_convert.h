@@ -70,12 +70,11 @@ struct NewTensorOptions {
   Device device = kCpuDevice;
   bool requires_grad = false;
   Overflow overflow = Overflow::kTorch;
-  // Nothing: for ever.
-  std::optional<absl::Duration> ttl;
+  Lifetime lifetime;
   bool report_conversion = false;
 };
 
-// DTYPE_UNKNOWN, DEVICE_INVALID, OVERFLOW_INVALID, TTL_INVALID.
+// DTYPE_UNKNOWN, DEVICE_INVALID, OVERFLOW_INVALID, those of ParseLifetime.
 NewTensorOptions ParseTensorOptions(const v1::TensorOptions& options,
                                     std::string_view path,
                                     Violations& violations);
@@ -104,12 +103,49 @@ std::vector<IndexTerm> ParseIndexTerms(
 // The id in `tensors/{id}`. INVALID_ARGUMENT (NAME_INVALID).
 absl::StatusOr<std::string> ParseTensorName(std::string_view name);
 
-// INVALID_ARGUMENT (NAME_INVALID) unless empty or an id.
-absl::Status CheckNewTensorId(std::string_view id);
+// `tensors/{id}`.
+std::string WriteTensorName(std::string_view id);
+
+// What `request`, which makes a tensor, says of one that has its id already.
+template <class Request>
+ClaimOptions ParseClaimOptions(const Request& request) {
+  return {.replace = request.replace(), .if_match = request.if_match()};
+}
+
+// INVALID_ARGUMENT (NAME_INVALID) unless an id, or empty where nothing is to be
+// replaced.
+absl::Status CheckNewTensorId(std::string_view id, const ClaimOptions& options);
 
 // More than 0 and at most kMaxTtl. INVALID_ARGUMENT (TTL_INVALID).
 absl::StatusOr<absl::Duration> ParseTtl(
     const google::protobuf::Duration& duration);
+
+// The same for a lease. INVALID_ARGUMENT (LEASE_INVALID).
+absl::StatusOr<absl::Duration> ParseLease(
+    const google::protobuf::Duration& duration);
+
+// INVALID_ARGUMENT (LEASE_INVALID): a lease and another lifetime.
+absl::Status TwoLifetimes();
+
+// What `message`, at `path`, says of the lifetime of a new tensor. TTL_INVALID,
+// LEASE_INVALID (also if both are given).
+template <class Message>
+Lifetime ParseLifetime(const Message& message, std::string_view path,
+                       Violations& violations) {
+  Lifetime lifetime;
+  if (message.has_ttl()) {
+    lifetime.ttl =
+        violations.Take(ParseTtl(message.ttl()), FieldPath(path, "ttl"));
+  }
+  if (message.has_lease()) {
+    lifetime.lease =
+        violations.Take(ParseLease(message.lease()), FieldPath(path, "lease"));
+    if (message.has_ttl()) {
+      violations.Check(TwoLifetimes(), FieldPath(path, "lease"));
+    }
+  }
+  return lifetime;
+}
 
 // After `now` and at most kMaxTtl later. INVALID_ARGUMENT (TTL_INVALID).
 absl::StatusOr<absl::Time> ParseExpireTime(

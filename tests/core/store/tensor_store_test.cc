@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -43,8 +44,24 @@ class TensorStoreTest : public testing::Test {
     auto claim = store_.ClaimId(id);
     EXPECT_TRUE(claim.ok()) << claim.status();
     if (!claim.ok()) return nullptr;
-    return (*std::move(claim))
-        .Commit(MakeTensor(DType::kFloat32, std::move(owner)), ttl);
+    return *(*std::move(claim))
+                .Commit(MakeTensor(DType::kFloat32, std::move(owner)),
+                        {.ttl = ttl});
+  }
+
+  std::shared_ptr<const StoredTensor> PutLeased(std::string_view id,
+                                                absl::Duration lease) {
+    auto claim = store_.ClaimId(id);
+    EXPECT_TRUE(claim.ok()) << claim.status();
+    return *(*std::move(claim)).Commit(MakeTensor(), {.lease = lease});
+  }
+
+  // Replaces by a tensor of int64, or says why not.
+  absl::Status Replace(std::string_view id, std::string_view if_match = "") {
+    auto claim = store_.ClaimId(
+        id, {.replace = true, .if_match = std::string(if_match)});
+    if (!claim.ok()) return claim.status();
+    return (*std::move(claim)).Commit(MakeTensor(DType::kInt64), {}).status();
   }
 
   std::vector<std::string> ListIds(std::string_view after = "",
@@ -135,7 +152,7 @@ TEST_F(TensorStoreTest, ClaimsAreExclusive) {
   ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAborted,
                 reason::kUploadConflict);
   EXPECT_TRUE(store_.ClaimId("b").ok());
-  std::move(*claim).Commit(MakeTensor(), std::nullopt);
+  ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(), {}).ok());
   ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAlreadyExists,
                 reason::kTensorExists);
 }
@@ -191,8 +208,7 @@ TEST_F(TensorStoreTest, DeleteChecksTheEtag) {
 TEST_F(TensorStoreTest, UpdateReplaces) {
   const auto before = Put("a");
   Pass(absl::Seconds(1));
-  const auto after = store_.Update("a", before->etag,
-                                   {.requires_grad = true, .expire_time = {}});
+  const auto after = store_.Update("a", before->etag, {.requires_grad = true});
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_EQ((*after)->tensor.autograd(), kLeaf);
   EXPECT_EQ((*after)->tensor.buffer(), before->tensor.buffer());
@@ -212,7 +228,7 @@ TEST_F(TensorStoreTest, UpdateRefusesWithoutATrace) {
   ExpectRefused(store_.Update("b", "", {}).status(),
                 absl::StatusCode::kNotFound, reason::kTensorNotFound);
   auto claim = store_.ClaimId("i");
-  std::move(*claim).Commit(MakeTensor(DType::kInt64), std::nullopt);
+  ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(DType::kInt64), {}).ok());
   const auto integers = *store_.Get("i");
   ExpectRefused(
       store_.Update("i", "", {.requires_grad = true, .expire_time = now_})
@@ -220,6 +236,126 @@ TEST_F(TensorStoreTest, UpdateRefusesWithoutATrace) {
       absl::StatusCode::kInvalidArgument, reason::kGradDtype);
   EXPECT_EQ(*store_.Get("i"), integers);
   EXPECT_EQ(*store_.Get("a"), stored);
+}
+
+TEST_F(TensorStoreTest, WhatIsReplacedIsThereUntilTheCommit) {
+  auto memory = std::make_shared<int>();
+  const std::weak_ptr<int> watched = memory;
+  const auto before = *store_.Get(Put("a", {}, std::move(memory))->id);
+  Pass(absl::Seconds(1));
+  auto claim = store_.ClaimId("a", {.replace = true});
+  ASSERT_TRUE(claim.ok());
+  EXPECT_EQ(*store_.Get("a"), before);
+  EXPECT_THAT(ListIds(), ElementsAre("a"));
+  const auto after = std::move(*claim).Commit(MakeTensor(DType::kInt64), {});
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ(*store_.Get("a"), *after);
+  EXPECT_EQ((*after)->create_time, now_);
+  EXPECT_NE((*after)->etag, before->etag);
+  EXPECT_EQ(store_.size(), 1);
+  EXPECT_FALSE(watched.expired()) << "a reader still has it";
+}
+
+TEST_F(TensorStoreTest, WhatIsNotReplacedStays) {
+  const auto before = Put("a");
+  EXPECT_TRUE(store_.ClaimId("a", {.replace = true}).ok());
+  EXPECT_EQ(*store_.Get("a"), before);
+  ExpectRefused(store_.ClaimId("a").status(), absl::StatusCode::kAlreadyExists,
+                reason::kTensorExists);
+}
+
+TEST_F(TensorStoreTest, ReplacesWhatIsThereOrNothing) {
+  EXPECT_TRUE(Replace("a").ok());
+  EXPECT_TRUE(Replace("a").ok());
+  Put("b", absl::Seconds(1));
+  EXPECT_TRUE(Replace("b").ok());
+  Pass(absl::Seconds(1));
+  EXPECT_EQ(store_.Sweep(), 0U) << "the lifetime went with the old one";
+  Put("c", absl::Seconds(1));
+  auto claim = store_.ClaimId("c", {.replace = true});
+  ASSERT_TRUE(store_.Delete("c", "").ok());
+  EXPECT_TRUE(std::move(*claim).Commit(MakeTensor(), {}).ok());
+  EXPECT_THAT(ListIds(), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(TensorStoreTest, ClaimsToReplaceAreExclusiveToo) {
+  Put("a");
+  const auto claim = store_.ClaimId("a", {.replace = true});
+  ExpectRefused(store_.ClaimId("a", {.replace = true}).status(),
+                absl::StatusCode::kAborted, reason::kUploadConflict);
+}
+
+TEST_F(TensorStoreTest, ReplacesNothingWithoutAnId) {
+  for (const ClaimOptions& options :
+       {ClaimOptions{.replace = true}, ClaimOptions{.if_match = "0"}}) {
+    ExpectRefused(store_.ClaimId("", options).status(),
+                  absl::StatusCode::kInvalidArgument, reason::kNameInvalid);
+  }
+}
+
+TEST_F(TensorStoreTest, ReplacesOnlyTheTensorThatIsMeant) {
+  ExpectRefused(Replace("a", "0"), absl::StatusCode::kNotFound,
+                reason::kTensorNotFound);
+  const auto first = Put("a", absl::Seconds(1));
+  ExpectRefused(Replace("a", "0"), absl::StatusCode::kAborted,
+                reason::kEtagMismatch);
+  EXPECT_EQ(*store_.Get("a"), first);
+  EXPECT_TRUE(Replace("a", first->etag).ok());
+  ExpectRefused(Replace("a", first->etag), absl::StatusCode::kAborted,
+                reason::kEtagMismatch);
+  const auto expired = Put("b", absl::Seconds(1));
+  Pass(absl::Seconds(1));
+  ExpectRefused(Replace("b", expired->etag), absl::StatusCode::kNotFound,
+                reason::kTensorNotFound);
+}
+
+TEST_F(TensorStoreTest, LooksAgainAtTheTensorThatIsMeant) {
+  const auto commit = [&](const auto& meddle) {
+    const auto stored = Put("a", absl::Seconds(10));
+    auto claim = store_.ClaimId("a", {.if_match = stored->etag});
+    EXPECT_TRUE(claim.ok());
+    meddle();
+    return std::move(*claim).Commit(MakeTensor(DType::kInt64), {}).status();
+  };
+  ExpectRefused(commit([&] { (void)store_.Update("a", "", {}); }),
+                absl::StatusCode::kAborted, reason::kEtagMismatch);
+  EXPECT_EQ((*store_.Get("a"))->tensor.dtype(), DType::kFloat32);
+  ASSERT_TRUE(store_.Delete("a", "").ok());
+  ExpectRefused(commit([&] { (void)store_.Delete("a", ""); }),
+                absl::StatusCode::kNotFound, reason::kTensorNotFound);
+  ExpectRefused(commit([&] { Pass(absl::Seconds(10)); }),
+                absl::StatusCode::kNotFound, reason::kTensorNotFound);
+  store_.Sweep();
+  EXPECT_EQ(store_.size(), 0U);
+  EXPECT_TRUE(store_.ClaimId("a").ok());
+}
+
+// Of all who replace the same tensor one gets through.
+TEST(TensorStoreStressTest, OneOfManyReplacesTheTensorThatIsMeant) {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 2000;
+  TensorStore store;
+  std::atomic<int> replaced{0};
+  auto first = store.ClaimId("a");
+  ASSERT_TRUE(std::move(*first).Commit(MakeTensor(), {}).ok());
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < kRounds; ++i) {
+          const auto current = store.Get("a");
+          ASSERT_TRUE(current.ok()) << "there is always a tensor";
+          auto claim = store.ClaimId("a", {.if_match = (*current)->etag});
+          if (!claim.ok()) continue;
+          const auto stored = std::move(*claim).Commit(MakeTensor(), {});
+          if (stored.ok()) ++replaced;
+          EXPECT_TRUE(stored.ok()) << "nobody else can have changed it";
+        }
+      });
+    }
+  }
+  EXPECT_GT(replaced, 0);
+  EXPECT_EQ(store.size(), 1U);
 }
 
 TEST_F(TensorStoreTest, ExpiredTensorsAreGone) {
@@ -270,21 +406,179 @@ TEST_F(TensorStoreTest, SweepDropsWhatHasExpired) {
 TEST_F(TensorStoreTest, UpdateMovesTheEndOfALife) {
   Put("a", absl::Seconds(10));
   Put("b", absl::Seconds(10));
-  ASSERT_TRUE(store_
-                  .Update("a", "",
-                          {.requires_grad = {},
-                           .expire_time = now_ + absl::Seconds(30)})
-                  .ok());
   ASSERT_TRUE(
-      store_
-          .Update("b", "",
-                  {.requires_grad = {}, .expire_time = absl::InfiniteFuture()})
-          .ok());
+      store_.Update("a", "", {.expire_time = now_ + absl::Seconds(30)}).ok());
+  ASSERT_TRUE(
+      store_.Update("b", "", {.expire_time = absl::InfiniteFuture()}).ok());
   Pass(absl::Seconds(10));
   EXPECT_EQ(store_.Sweep(), 0);
   Pass(absl::Seconds(20));
   EXPECT_EQ(store_.Sweep(), 1);
   EXPECT_THAT(ListIds(), ElementsAre("b"));
+}
+
+TEST_F(TensorStoreTest, LeasesLastAsLongAsTheyAreUsed) {
+  const auto stored = PutLeased("a", absl::Seconds(10));
+  EXPECT_EQ(stored->end(), now_ + absl::Seconds(10));
+  for (int i = 0; i < 5; ++i) {
+    Pass(absl::Seconds(9));
+    EXPECT_EQ(store_.Sweep(), 0U);
+    ASSERT_TRUE(store_.Use("a").ok());
+    EXPECT_EQ(stored->end(), now_ + absl::Seconds(10));
+  }
+  EXPECT_EQ((*store_.Get("a"))->etag, stored->etag) << "use is no change";
+  Pass(absl::Seconds(10));
+  EXPECT_EQ(store_.Use("a").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(store_.Sweep(), 1U);
+  EXPECT_EQ(store_.size(), 0U);
+}
+
+TEST_F(TensorStoreTest, LookingIsNoUse) {
+  PutLeased("a", absl::Seconds(10));
+  Pass(absl::Seconds(9));
+  EXPECT_TRUE(store_.Get("a").ok());
+  EXPECT_THAT(ListIds(), ElementsAre("a"));
+  Pass(absl::Seconds(1));
+  EXPECT_FALSE(store_.Get("a").ok());
+}
+
+TEST_F(TensorStoreTest, TheEndOfAUseRenews) {
+  PutLeased("a", absl::Seconds(10));
+  const auto reading = *store_.Use("a");
+  Pass(absl::Seconds(9));
+  store_.EndUse(*reading);
+  Pass(absl::Seconds(9));
+  EXPECT_TRUE(store_.Get("a").ok());
+  Pass(absl::Seconds(1));
+  store_.EndUse(*reading);
+  EXPECT_FALSE(store_.Get("a").ok()) << "what has expired stays so";
+  store_.Sweep();
+  store_.EndUse(*reading);
+  EXPECT_EQ(store_.size(), 0U);
+}
+
+TEST_F(TensorStoreTest, UpdatesThatLeaveTheLeaseAloneShareIt) {
+  PutLeased("a", absl::Seconds(10));
+  const auto reading = *store_.Use("a");
+  Pass(absl::Seconds(5));
+  const auto changed = *store_.Update("a", "", {.requires_grad = true});
+  EXPECT_EQ(changed->end(), now_ + absl::Seconds(5));
+  store_.EndUse(*reading);
+  EXPECT_EQ(changed->end(), now_ + absl::Seconds(10));
+}
+
+TEST_F(TensorStoreTest, UpdatesBeginAndEndLeases) {
+  Put("a", absl::Seconds(5));
+  const auto leased = *store_.Update("a", "", {.lease = absl::Seconds(10)});
+  EXPECT_EQ(leased->end(), now_ + absl::Seconds(10));
+  Pass(absl::Seconds(9));
+  EXPECT_EQ(store_.Sweep(), 0U);
+  EXPECT_EQ((*store_.Update("a", "", {.lease = absl::Seconds(2)}))->end(),
+            now_ + absl::Seconds(2));
+  const auto fixed =
+      *store_.Update("a", "", {.expire_time = now_ + absl::Seconds(3)});
+  EXPECT_EQ(fixed->lease, nullptr);
+  EXPECT_TRUE(store_.Use("a").ok());
+  EXPECT_EQ(fixed->end(), now_ + absl::Seconds(3));
+  Pass(absl::Seconds(3));
+  EXPECT_EQ(store_.Sweep(), 1U);
+}
+
+// Whatever is done, what is there is what a model of lifetimes says.
+TEST_F(TensorStoreTest, LifetimesAreThoseOfAModel) {
+  struct Life {
+    absl::Time end;
+    absl::Duration lease;
+  };
+  std::mt19937 random(1);
+  std::map<std::string, Life> model;
+  const auto seconds = [&] { return absl::Seconds(1 + random() % 20); };
+  for (int step = 0; step < 20000; ++step) {
+    const std::string id = absl::StrCat(random() % 8);
+    const auto it = model.find(id);
+    const bool is_there = it != model.end();
+    switch (random() % 8) {
+      case 0:
+      case 1: {
+        auto claim = store_.ClaimId(id, {.replace = random() % 2 == 0});
+        if (!claim.ok()) {
+          ASSERT_TRUE(is_there);
+          break;
+        }
+        Life life{absl::InfiniteFuture(), absl::ZeroDuration()};
+        Lifetime lifetime;
+        switch (random() % 3) {
+          case 0:
+            lifetime.ttl = seconds();
+            life.end = now_ + *lifetime.ttl;
+            break;
+          case 1:
+            lifetime.lease = life.lease = seconds();
+            life.end = now_ + life.lease;
+            break;
+          default:
+            break;
+        }
+        ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(), lifetime).ok());
+        model[id] = life;
+        break;
+      }
+      case 2:
+      case 3:
+        ASSERT_EQ(store_.Use(id).ok(), is_there);
+        if (is_there && it->second.lease > absl::ZeroDuration()) {
+          it->second.end = now_ + it->second.lease;
+        }
+        break;
+      case 4: {
+        TensorStore::Changes changes;
+        Life life;
+        if (random() % 2 == 0) {
+          life = {now_ + seconds(), absl::ZeroDuration()};
+          changes.expire_time = life.end;
+        } else {
+          changes.lease = seconds();
+          life = {now_ + *changes.lease, *changes.lease};
+        }
+        ASSERT_EQ(store_.Update(id, "", changes).ok(), is_there);
+        if (is_there) it->second = life;
+        break;
+      }
+      case 5:
+        ASSERT_EQ(store_.Delete(id, "").ok(), is_there);
+        model.erase(id);
+        break;
+      case 6:
+        store_.Sweep();
+        ASSERT_EQ(store_.size(), model.size());
+        break;
+      default:
+        Pass(absl::Seconds(random() % 5));
+        std::erase_if(
+            model, [&](const auto& life) { return life.second.end <= now_; });
+    }
+    std::vector<std::string> ids;
+    for (const auto& [key, life] : model) ids.push_back(key);
+    ASSERT_EQ(ListIds(), ids) << step;
+  }
+}
+
+TEST(LeaseTest, IsRenewedByTheLatestOfManyThreads) {
+  const absl::Time start = absl::FromUnixSeconds(1000);
+  Lease lease(absl::Hours(1), start);
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 10000; ++i) {
+          lease.Renew(start + absl::Milliseconds((i * 7919 + t) % 10000));
+        }
+      });
+    }
+  }
+  EXPECT_EQ(lease.end(), start + absl::Milliseconds(9999) + absl::Hours(1));
+  lease.Renew(start);
+  EXPECT_EQ(lease.end(), start + absl::Milliseconds(9999) + absl::Hours(1));
 }
 
 TEST_F(TensorStoreTest, ListsInOrderOfBytes) {
@@ -322,7 +616,7 @@ TEST_F(TensorStoreTest, EveryChangeHasAnEtagOfItsOwn) {
         etags.insert((*store_.Update(absl::StrCat(i), "", {}))->etag).second);
     auto claim = other.ClaimId(absl::StrCat(i));
     EXPECT_TRUE(
-        etags.insert(std::move(*claim).Commit(MakeTensor(), std::nullopt)->etag)
+        etags.insert((*std::move(*claim).Commit(MakeTensor(), {}))->etag)
             .second);
   }
 }
@@ -368,14 +662,23 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
         switch (random() % 7) {
           case 0:
           case 1: {
-            auto claim = store.ClaimId(id);
+            ClaimOptions options{.replace = random() % 2 == 0};
+            if (random() % 4 == 0) {
+              const auto stored = store.Get(id);
+              if (stored.ok()) options.if_match = (*stored)->etag;
+            }
+            auto claim = store.ClaimId(id, options);
             if (!claim.ok()) break;
             ++claims;
             if (random() % 4 == 0) break;
-            const auto stored =
-                std::move(*claim).Commit(MakeTensor(DType::kFloat32, counted()),
-                                         absl::Nanoseconds(1 + random() % 500));
-            EXPECT_EQ(stored->id, id);
+            const auto stored = std::move(*claim).Commit(
+                MakeTensor(DType::kFloat32, counted()),
+                {.ttl = absl::Nanoseconds(1 + random() % 500)});
+            if (stored.ok()) {
+              EXPECT_EQ((*stored)->id, id);
+            } else {
+              EXPECT_FALSE(options.if_match.empty());
+            }
             break;
           }
           case 2: {
@@ -391,8 +694,7 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
             if (!stored.ok()) break;
             // Of all who read the same etag, one update at most goes through.
             const auto changed = store.Update(
-                id, (*stored)->etag,
-                {.requires_grad = random() % 2 == 0, .expire_time = {}});
+                id, (*stored)->etag, {.requires_grad = random() % 2 == 0});
             if (changed.ok()) {
               EXPECT_NE((*changed)->etag, (*stored)->etag);
               EXPECT_EQ((*changed)->tensor.buffer(),

@@ -82,11 +82,13 @@ class MetricsTest : public ::testing::Test {
 
   void Store(const std::string& id, std::shared_ptr<const Buffer> buffer) {
     const auto count = static_cast<std::int64_t>(buffer->size_bytes());
-    std::move(store_.ClaimId(id))
-        .value()
-        .Commit(
-            Tensor(DType::kUInt8, Layout{{count}, {1}, 0}, std::move(buffer)),
-            std::nullopt);
+    const auto stored =
+        std::move(store_.ClaimId(id))
+            .value()
+            .Commit(Tensor(DType::kUInt8, Layout{{count}, {1}, 0},
+                           std::move(buffer)),
+                    {});
+    ASSERT_TRUE(stored.ok());
   }
 
   DeviceRegistry devices_;

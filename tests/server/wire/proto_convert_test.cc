@@ -131,7 +131,9 @@ TEST(ProtoConvertTest, ParsesOptions) {
       ParseTensorOptions(options, "options", violations);
   EXPECT_TRUE(violations.empty());
   EXPECT_EQ(defaults.device, kCpuDevice);
-  EXPECT_FALSE(defaults.dtype.has_value() || defaults.ttl.has_value());
+  EXPECT_FALSE(defaults.dtype.has_value() ||
+               defaults.lifetime.ttl.has_value() ||
+               defaults.lifetime.lease.has_value());
   options.set_dtype(static_cast<v1::Dtype>(77));
   options.set_device("gpu");
   options.set_overflow(static_cast<v1::OverflowPolicy>(7));
@@ -204,8 +206,11 @@ TEST(ProtoConvertTest, ParsesNames) {
     EXPECT_EQ(GetErrorReason(status), reason::kNameInvalid) << name;
     EXPECT_THAT(Fields(status), ElementsAre("name"));
   }
-  EXPECT_TRUE(CheckNewTensorId("").ok());
-  EXPECT_FALSE(CheckNewTensorId("..").ok());
+  EXPECT_TRUE(CheckNewTensorId("", {}).ok());
+  EXPECT_FALSE(CheckNewTensorId("..", {}).ok());
+  EXPECT_TRUE(CheckNewTensorId("a", {.replace = true}).ok());
+  EXPECT_FALSE(CheckNewTensorId("", {.replace = true}).ok());
+  EXPECT_FALSE(CheckNewTensorId("", {.if_match = "0"}).ok());
 }
 
 TEST(ProtoConvertTest, ParsesIndexTerms) {
