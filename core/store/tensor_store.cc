@@ -223,8 +223,9 @@ absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
   Dropped dropped;
   MutexLock lock(mutex_);
   const auto it = Find(id);
-  if (it == tensors_.end() || IsExpired(*it->second.stored, now))
+  if (it == tensors_.end() || IsExpired(*it->second.stored, now)) {
     return NotFound(id);
+  }
   absl::Status status = CheckEtag(*it->second.stored, etag);
   if (status.ok()) dropped.push_back(Unlink(id));
   return status;
@@ -237,8 +238,8 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
   MutexLock lock(mutex_);
   for (auto it = tensors_.upper_bound(after);
        it != tensors_.end() && listed.size() < limit; ++it) {
-    if (!IsExpired(*it->second.stored, now))
-      listed.push_back(it->second.stored);
+    if (IsExpired(*it->second.stored, now)) continue;
+    listed.push_back(it->second.stored);
   }
   return listed;
 }
@@ -281,8 +282,9 @@ std::string TensorStore::NewId() {
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::GetLocked(
     std::string_view id, absl::Time now) const {
   const auto it = Find(id);
-  if (it == tensors_.end() || IsExpired(*it->second.stored, now))
+  if (it == tensors_.end() || IsExpired(*it->second.stored, now)) {
     return NotFound(id);
+  }
   return it->second.stored;
 }
 

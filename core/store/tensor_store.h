@@ -98,9 +98,9 @@ class TensorStore {
     ~Claim();
     const std::string& id() const { return id_; }
     // Makes the tensor visible, in the place of the one that it replaces if
-    // there is one. NOT_FOUND
-    // (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH) if the tensor that was to
-    // be replaced is not there any more, or changed; then nothing is stored.
+    // there is one. NOT_FOUND (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH) if
+    // the tensor that was to be replaced is not there any more, or changed;
+    // then nothing is stored.
     absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit(
         Tensor tensor, const Lifetime& lifetime) &&;
 
