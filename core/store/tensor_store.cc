@@ -54,9 +54,15 @@ bool IsExpired(const StoredTensor& stored, absl::Time now) {
   return stored.end() <= now;
 }
 
-// Tensors that left the store. To be declared before the lock is taken, so that
-// their memory is given back after it is released: that can take a while.
-using Dropped = std::vector<std::shared_ptr<const StoredTensor>>;
+absl::Status LimitReached(std::int64_t limit, std::int64_t used) {
+  absl::Status status = MakeError(
+      absl::StatusCode::kResourceExhausted, reason::kQuotaExceeded,
+      absl::StrCat("tensor limit reached: there are ", used, " of ", limit,
+                   " tensors, those that are being made included"));
+  AddErrorMetadata(status, "limitTensors", absl::StrCat(limit));
+  AddErrorMetadata(status, "usedTensors", absl::StrCat(used));
+  return status;
+}
 
 }  // namespace
 
@@ -89,9 +95,15 @@ absl::Status ReplacesNothing() {
                          "missing");
 }
 
-TensorStore::TensorStore(Clock clock)
-    : clock_(std::move(clock)),
+TensorStore::TensorStore(TensorStoreOptions options)
+    : options_(std::move(options)),
       etag_salt_(absl::Uniform<std::uint64_t>(random_)) {}
+
+TensorStore::~TensorStore() {
+  if (options_.limit_of_all != nullptr) {
+    options_.limit_of_all->GiveBack(places_);
+  }
+}
 
 TensorStore::Claim::Claim(TensorStore* store, std::string id,
                           ClaimOptions options)
@@ -106,11 +118,12 @@ TensorStore::Claim::~Claim() {
   if (store_ == nullptr) return;
   MutexLock lock(store_->mutex_);
   store_->claims_.erase(id_);
+  if (!store_->index_.contains(id_)) store_->GivePlaceBack();
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
     Tensor tensor, const Lifetime& lifetime) && {
-  const absl::Time now = store_->clock_();
+  const absl::Time now = store_->options_.clock();
   auto stored = std::make_shared<StoredTensor>(StoredTensor{
       .id = id_,
       .tensor = std::move(tensor),
@@ -146,7 +159,7 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
   } else if (options.replaces()) {
     return ReplacesNothing();
   }
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   Dropped dropped;
   MutexLock lock(mutex_);
   std::string claimed = id.empty() ? NewId() : std::string(id);
@@ -159,24 +172,32 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
   }
   absl::Status status = CheckIfMatch(claimed, options.if_match, now);
   if (!status.ok()) return status;
-  if (!claims_.insert(claimed).second) {
+  if (claims_.contains(claimed)) {
     return MakeError(absl::StatusCode::kAborted, reason::kUploadConflict,
                      absl::StrCat("another call is about to make the tensor ",
                                   QuoteForMessage(id)));
   }
+  const bool is_new = !index_.contains(claimed);
+  if (is_new) status = TakePlace(now, dropped);
+  if (!status.ok()) return status;
+  absl::Cleanup undo_place = [&] {
+    if (is_new) GivePlaceBack();
+  };
+  claims_.insert(claimed);
+  std::move(undo_place).Cancel();
   return Claim(this, std::move(claimed), std::move(options));
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Get(
     std::string_view id) const {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   MutexLock lock(mutex_);
   return GetLocked(id, now);
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Use(
     std::string_view id) {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   MutexLock lock(mutex_);
   auto stored = GetLocked(id, now);
   if (stored.ok() && (*stored)->lease != nullptr) (*stored)->lease->Renew(now);
@@ -184,12 +205,12 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Use(
 }
 
 void TensorStore::EndUse(const StoredTensor& stored) const {
-  if (stored.lease != nullptr) stored.lease->Renew(clock_());
+  if (stored.lease != nullptr) stored.lease->Renew(options_.clock());
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
     std::string_view id, std::string_view etag, const Changes& changes) {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   Dropped dropped;
   // The old tensor has a place before the new one takes its own.
   dropped.reserve(1);
@@ -219,7 +240,7 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
 }
 
 absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   Dropped dropped;
   MutexLock lock(mutex_);
   const auto it = Find(id);
@@ -232,7 +253,7 @@ absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
 
 std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
     std::string_view after, std::size_t limit) const {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   std::vector<std::shared_ptr<const StoredTensor>> listed;
   MutexLock lock(mutex_);
   for (auto it = tensors_.upper_bound(after);
@@ -244,9 +265,14 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
 }
 
 std::size_t TensorStore::Sweep() {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   Dropped dropped;
   MutexLock lock(mutex_);
+  Sweep(now, dropped);
+  return dropped.size();
+}
+
+void TensorStore::Sweep(absl::Time now, Dropped& dropped) {
   while (!lifetimes_.empty() && lifetimes_.begin()->first <= now) {
     const std::string& id = lifetimes_.begin()->second;
     Entry& entry = index_.find(id)->second->second;
@@ -256,12 +282,42 @@ std::size_t TensorStore::Sweep() {
       Reschedule(entry, entry.stored->end());
     }
   }
-  return dropped.size();
 }
 
 std::size_t TensorStore::size() const {
   MutexLock lock(mutex_);
   return tensors_.size();
+}
+
+std::int64_t TensorStore::max_tensors() const {
+  return options_.limit_of_all == nullptr
+             ? options_.max_tensors
+             : std::min(options_.max_tensors,
+                        options_.limit_of_all->max_tensors());
+}
+
+absl::Status TensorStore::TakePlace(absl::Time now, Dropped& dropped) {
+  if (TryTakePlace()) return absl::OkStatus();
+  Sweep(now, dropped);
+  if (TryTakePlace()) return absl::OkStatus();
+  return places_ >= options_.max_tensors
+             ? LimitReached(options_.max_tensors, places_)
+             : LimitReached(options_.limit_of_all->max_tensors(),
+                            options_.limit_of_all->tensors());
+}
+
+bool TensorStore::TryTakePlace() {
+  if (places_ >= options_.max_tensors) return false;
+  if (options_.limit_of_all != nullptr && !options_.limit_of_all->Take()) {
+    return false;
+  }
+  ++places_;
+  return true;
+}
+
+void TensorStore::GivePlaceBack() {
+  --places_;
+  if (options_.limit_of_all != nullptr) options_.limit_of_all->GiveBack(1);
 }
 
 std::string TensorStore::NewEtag() {
@@ -344,6 +400,7 @@ std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
   if (entry.due != absl::InfiniteFuture()) {
     lifetimes_.erase({entry.due, entry.stored->id});
   }
+  if (!claims_.contains(entry.stored->id)) GivePlaceBack();
   return entry.stored;
 }
 

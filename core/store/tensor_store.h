@@ -23,6 +23,7 @@
 #include "absl/time/time.h"
 #include "core/mutex.h"
 #include "core/store/lease.h"
+#include "core/store/tensor_limit.h"
 #include "core/tensor.h"
 
 namespace tensord {
@@ -78,15 +79,22 @@ struct ClaimOptions {
   std::string if_match = {};
 };
 
+struct TensorStoreOptions {
+  std::function<absl::Time()> clock = absl::Now;
+  // Most tensors.
+  std::int64_t max_tensors = INT64_MAX;
+  // The same of several stores together; outlives them. Null: no such limit.
+  TensorLimit* limit_of_all = nullptr;
+};
+
 // Holds tensors by id. A tensor is in it completely or not at all; whoever got
 // one keeps it, whatever becomes of the name. Expired tensors are never
 // returned, and leave with the next Sweep. Thread-safe; no call waits for the
 // elements of a tensor.
 class TensorStore {
  public:
-  using Clock = std::function<absl::Time()>;
-
-  explicit TensorStore(Clock clock = absl::Now);
+  explicit TensorStore(TensorStoreOptions options = {});
+  ~TensorStore();
 
   // Keeps an id for whoever is about to commit a tensor under it; gives it up
   // when destroyed. A tensor that is to be replaced is there until then.
@@ -116,7 +124,9 @@ class TensorStore {
   // (NAME_INVALID: also for replacing without an id), ALREADY_EXISTS
   // (TENSOR_EXISTS), NOT_FOUND (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH)
   // for options.if_match, ABORTED (UPLOAD_CONFLICT: somebody else holds a
-  // claim). The store has to outlive the claim.
+  // claim), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED: there are as many tensors as
+  // there may be, claims for new ones included). The store has to outlive the
+  // claim.
   absl::StatusOr<Claim> ClaimId(std::string_view id, ClaimOptions options = {});
 
   // NOT_FOUND (TENSOR_NOT_FOUND).
@@ -156,6 +166,9 @@ class TensorStore {
   // Number of tensors, expired ones that were not swept included.
   std::size_t size() const;
 
+  // Most tensors that there may be.
+  std::int64_t max_tensors() const;
+
  private:
   struct Entry {
     std::shared_ptr<const StoredTensor> stored;
@@ -163,6 +176,10 @@ class TensorStore {
     // lease was renewed. InfiniteFuture: never.
     absl::Time due;
   };
+  // Tensors that left the store. To be declared before the lock is taken, so
+  // that their memory is given back after it is released: that can take a
+  // while.
+  using Dropped = std::vector<std::shared_ptr<const StoredTensor>>;
   using TensorMap = std::map<std::string, Entry, std::less<>>;
 
   std::string NewEtag() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -175,6 +192,14 @@ class TensorStore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The end of tensors_ if there is none.
   TensorMap::const_iterator Find(std::string_view id) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A place for the tensor of a new claim; drops what has expired if there is
+  // none.
+  absl::Status TakePlace(absl::Time now, Dropped& dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TryTakePlace() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GivePlaceBack() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Sweep(absl::Time now, Dropped& dropped)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Link and Replace leave everything as it was if memory runs out.
   // REQUIRES: nothing is stored under that id.
@@ -192,7 +217,7 @@ class TensorStore {
   std::shared_ptr<const StoredTensor> Unlink(std::string_view id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  Clock clock_;
+  const TensorStoreOptions options_;
   mutable Mutex mutex_;
   // Seeded by the system, which is too slow to be asked for every id.
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
@@ -206,6 +231,9 @@ class TensorStore {
   std::set<std::pair<absl::Time, std::string>> lifetimes_
       ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_set<std::string> claims_ ABSL_GUARDED_BY(mutex_);
+  // Ids that belong to a tensor, to a claim, or to both; each takes a place of
+  // the limits.
+  std::int64_t places_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t next_etag_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 

@@ -1,5 +1,6 @@
 """What becomes of stored tensors: replaced, leased, counted, evicted."""
 
+import hashlib
 import threading
 import time
 
@@ -12,6 +13,7 @@ from wire_harness import ALREADY_EXISTS
 from wire_harness import CALL_SECONDS
 from wire_harness import INVALID_ARGUMENT
 from wire_harness import NOT_FOUND
+from wire_harness import RESOURCE_EXHAUSTED
 from wire_stubs import pb
 
 ARRAY = np.arange(6, dtype=np.float32)
@@ -439,3 +441,100 @@ def test_an_update_begins_and_ends_a_lease(wire):
 def test_longest_lease_is_accepted(wire):
     made = made_with("create", wire, lease=dict(seconds=TEN_YEARS))
     assert made.lease.seconds == TEN_YEARS
+
+
+# Limits on their number.
+
+
+@pytest.fixture(scope="module")
+def few_server():
+    process = harness.ServerProcess("--max_tensors=4")
+    yield process
+    assert process.stop() == 0, process.log()
+
+
+@pytest.fixture
+def few(few_server):
+    """A connection to a server that holds three tensors beside the sentinel."""
+    wire = harness.Wire(few_server)
+    create(wire, harness.sentinel_array(), harness.SENTINEL, replace=True)
+    yield wire
+    wire.clear()
+    wire.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_refuses_too_many_tensors(few, way):
+    assert few.limits.max_tensors == 4
+    for name in "abc":
+        create(few, tensor_id=name)
+    for tensor_id in ("", "d"):
+        with few.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED",
+                         metadata=dict(limitTensors="4",
+                                       usedTensors="4")) as caught:
+            WAYS[way](few, tensor_id=tensor_id)
+        assert "QuotaFailure" in caught.refusal.details
+        assert caught.refusal.details["RetryInfo"].retry_delay.ToSeconds() < 5
+    WAYS[way](few, replace=True)
+    delete(few)
+    WAYS[way](few, tensor_id="d")
+
+
+def test_uploads_under_way_count(few):
+    create(few)
+    create(few, tensor_id="b")
+    sent = threading.Event()
+
+    def messages():
+        yield next(upload_messages(tensor_id="c"))
+        sent.set()
+        time.sleep(CALL_SECONDS)
+
+    before = few.memory_used()
+    call = few.stub.UploadTensor.future(messages(), timeout=CALL_SECONDS)
+    assert sent.wait(CALL_SECONDS)
+    few.await_memory(before + ARRAY.nbytes)
+    with few.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"):
+        create(few, tensor_id="d")
+    call.cancel()
+    few.await_memory(before)
+    create(few, tensor_id="d")
+
+
+def test_expired_tensors_make_room(few):
+    for name in "abc":
+        create(few, tensor_id=name,
+               options=pb.TensorOptions(ttl=dict(nanos=100_000_000)))
+    time.sleep(0.12)
+    for name in "def":
+        create(few, tensor_id=name)
+
+
+def test_tenants_have_limits_of_their_own(tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("".join(
+        f"sha256:{hashlib.sha256(name.encode()).hexdigest()} {name} "
+        "read,write\n" for name in ("alice", "bob")))
+    process = harness.ServerProcess(
+        f"--auth_tokens={tokens}", "--max_tensors=3", "--tenant_max_tensors=2")
+    wires = {name: harness.Wire(process, metadata=harness.bearer(name))
+             for name in ("alice", "bob")}
+    alice, bob = wires["alice"], wires["bob"]
+    assert alice.limits.max_tensors == 2
+    for name in "ab":
+        create(alice, tensor_id=name)
+    with alice.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED",
+                       metadata=dict(limitTensors="2", usedTensors="2")):
+        create(alice, tensor_id="c")
+    create(bob)
+    with bob.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED",
+                     metadata=dict(limitTensors="3", usedTensors="3")):
+        create(bob, tensor_id="b")
+    # What is not there is denied alike, whatever it is wanted for.
+    with bob.refused(harness.PERMISSION_DENIED, "TENSOR_DENIED"):
+        create(bob, tensor_id="b", if_match="other")
+    delete(alice)
+    create(bob, tensor_id="b")
+    for wire in wires.values():
+        wire.close()
+    assert process.stop() == 0, process.log()

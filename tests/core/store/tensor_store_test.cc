@@ -82,7 +82,7 @@ class TensorStoreTest : public testing::Test {
   }
 
   absl::Time now_ = absl::FromUnixSeconds(1000);
-  TensorStore store_{[this] { return now_; }};
+  TensorStore store_{{.clock = [this] { return now_; }}};
 };
 
 TEST(CheckTensorIdTest, AcceptsTheWholeAlphabet) {
@@ -563,6 +563,76 @@ TEST_F(TensorStoreTest, LifetimesAreThoseOfAModel) {
   }
 }
 
+void ExpectFull(const absl::Status& status, std::string_view limit,
+                std::string_view used) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  const ErrorDetails details = GetErrorDetails(status);
+  EXPECT_EQ(details.reason, reason::kQuotaExceeded);
+  EXPECT_EQ(details.metadata.at("limitTensors"), limit);
+  EXPECT_EQ(details.metadata.at("usedTensors"), used);
+}
+
+TEST_F(TensorStoreTest, HasNoMoreTensorsThanItMay) {
+  TensorStore store({.clock = [this] { return now_; }, .max_tensors = 2});
+  EXPECT_EQ(store.max_tensors(), 2);
+  auto first = store.ClaimId("a");
+  {
+    const auto second = store.ClaimId("b");
+    ExpectFull(store.ClaimId("c").status(), "2", "2");
+    ExpectFull(store.ClaimId("").status(), "2", "2");
+  }
+  const auto second = store.ClaimId("c");
+  ASSERT_TRUE(second.ok()) << "a claim that ended takes no place";
+  ASSERT_TRUE(std::move(*first).Commit(MakeTensor(), {}).ok());
+  ExpectFull(store.ClaimId("d").status(), "2", "2");
+  {
+    auto instead = store.ClaimId("a", {.replace = true});
+    ASSERT_TRUE(instead.ok()) << "it takes the place of the old one";
+    ASSERT_TRUE(std::move(*instead).Commit(MakeTensor(), {}).ok());
+  }
+  ExpectFull(store.ClaimId("d").status(), "2", "2");
+  {
+    auto instead = store.ClaimId("a", {.replace = true});
+    ASSERT_TRUE(store.Delete("a", "").ok());
+    ExpectFull(store.ClaimId("d").status(), "2", "2");
+    ASSERT_TRUE(std::move(*instead).Commit(MakeTensor(), {}).ok());
+  }
+  ASSERT_TRUE(store.Delete("a", "").ok());
+  EXPECT_TRUE(store.ClaimId("d").ok());
+}
+
+TEST_F(TensorStoreTest, ExpiredTensorsTakeNoPlaces) {
+  TensorStore store({.clock = [this] { return now_; }, .max_tensors = 1});
+  auto claim = store.ClaimId("a");
+  ASSERT_TRUE(
+      std::move(*claim).Commit(MakeTensor(), {.ttl = absl::Seconds(1)}).ok());
+  ExpectFull(store.ClaimId("b").status(), "1", "1");
+  Pass(absl::Seconds(1));
+  EXPECT_TRUE(store.ClaimId("b").ok());
+  EXPECT_EQ(store.size(), 0U);
+}
+
+TEST(TensorLimitTest, IsSharedByStores) {
+  TensorLimit limit(2);
+  std::optional<TensorStore> first;
+  first.emplace(TensorStoreOptions{.max_tensors = 5, .limit_of_all = &limit});
+  TensorStore second({.max_tensors = 1, .limit_of_all = &limit});
+  EXPECT_EQ(first->max_tensors(), 2);
+  EXPECT_EQ(second.max_tensors(), 1);
+  const auto put = [](TensorStore& store) {
+    auto claim = store.ClaimId("");
+    ASSERT_TRUE(claim.ok());
+    ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(), {}).ok());
+  };
+  put(second);
+  ExpectFull(second.ClaimId("").status(), "1", "1");
+  put(*first);
+  ExpectFull(first->ClaimId("").status(), "2", "2");
+  EXPECT_EQ(limit.tensors(), 2);
+  first.reset();
+  EXPECT_EQ(limit.tensors(), 1);
+}
+
 TEST(LeaseTest, IsRenewedByTheLatestOfManyThreads) {
   const absl::Time start = absl::FromUnixSeconds(1000);
   Lease lease(absl::Hours(1), start);
@@ -608,7 +678,7 @@ TEST_F(TensorStoreTest, PagesMeetEveryTensorOnce) {
 }
 
 TEST_F(TensorStoreTest, EveryChangeHasAnEtagOfItsOwn) {
-  TensorStore other([this] { return now_; });
+  TensorStore other({.clock = [this] { return now_; }});
   std::set<std::string> etags;
   for (int i = 0; i < 50; ++i) {
     EXPECT_TRUE(etags.insert(Put(absl::StrCat(i))->etag).second);
@@ -653,7 +723,9 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
     return std::shared_ptr<void>(&live, [&live](void*) { --live; });
   };
   {
-    TensorStore store([&time] { return absl::FromUnixNanos(time); });
+    TensorLimit limit(4);
+    TensorStore store({.clock = [&time] { return absl::FromUnixNanos(time); },
+                       .limit_of_all = &limit});
     const auto work = [&](unsigned seed) {
       std::mt19937 random(seed);
       for (int step = 0; step < kSteps; ++step) {
@@ -668,6 +740,7 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
               if (stored.ok()) options.if_match = (*stored)->etag;
             }
             auto claim = store.ClaimId(id, options);
+            EXPECT_LE(limit.tensors(), limit.max_tensors());
             if (!claim.ok()) break;
             ++claims;
             if (random() % 4 == 0) break;
@@ -724,6 +797,7 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
     }
     EXPECT_GT(claims, 0);
     EXPECT_EQ(live, static_cast<int>(store.size()));
+    EXPECT_EQ(limit.tensors(), static_cast<std::int64_t>(store.size()));
     for (int i = 0; i < 5; ++i) {
       const auto claim = store.ClaimId(absl::StrCat("id/", i));
       EXPECT_NE(claim.status().code(), absl::StatusCode::kAborted)
