@@ -53,6 +53,10 @@ ABSL_FLAG(std::int64_t, max_tensors, tensord::kDefaultMaxTensors,
           "Most tensors, those that are being made included; beside its "
           "elements each takes about 1 KiB of the host's memory, which counts "
           "against no limit but this.");
+ABSL_FLAG(tensord::EvictionFlag, eviction, {},
+          "What makes room where memory or --max_tensors is reached: none, or "
+          "lru for the tensors of the same tenant that were not read for "
+          "longest, but for those that have a lease or are being read.");
 ABSL_FLAG(int, upload_resume_seconds, 10,
           "How long an upload whose connection was lost waits for its client "
           "to go on, unless something else needs its memory; 0 for not at "
@@ -119,6 +123,7 @@ constexpr std::array kFlags = {
     FlagSpec{"cuda_memory_limit", "SIZE", nullptr},
     FlagSpec{"max_tensor_bytes", "SIZE", "as --memory_limit"},
     FlagSpec{"max_tensors", "TENSORS", nullptr},
+    FlagSpec{"eviction", "POLICY", nullptr},
     FlagSpec{"upload_resume_seconds", "SECONDS", nullptr},
     FlagSpec{"tls_cert", "FILE", "no TLS"},
     FlagSpec{"tls_key", "FILE", "none"},
@@ -316,6 +321,7 @@ void SetSizes(ServerOptions& server) {
 }
 
 absl::Status SetTensorLimit(ServerOptions& server) {
+  server.evicts = absl::GetFlag(FLAGS_eviction).evicts;
   server.max_tensors = absl::GetFlag(FLAGS_max_tensors);
   if (server.max_tensors > 0) return absl::OkStatus();
   return BadOption("--max_tensors",

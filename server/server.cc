@@ -250,6 +250,7 @@ class RunningServer final : public Server {
     tenants_.emplace(
         Tenants::Options{.limits = options.tenant_limits,
                          .max_tensors = options.max_tensors,
+                         .evicts = options.evicts,
                          .are_told_apart = !authenticator.is_open(),
                          .upload_resume_window = options.upload_resume_window},
         shared);

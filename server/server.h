@@ -39,6 +39,8 @@ struct ServerOptions {
   std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
   // Most tensors of all tenants together.
   std::int64_t max_tensors = kDefaultMaxTensors;
+  // Whether the least recently used tensors make room for new ones.
+  bool evicts = false;
   // Most calls at a time.
   std::int64_t max_calls = 1024;
   // A file of an AccessList; empty: callers need no tokens.

@@ -95,6 +95,35 @@ absl::Status ReplacesNothing() {
                          "missing");
 }
 
+// Tensors that left the store. To be declared before the lock is taken, so that
+// their memory is given back, and their leaving told of, after it is released:
+// that can take a while.
+class TensorStore::Dropped {
+ public:
+  using Tensors = std::vector<std::shared_ptr<const StoredTensor>>;
+
+  explicit Dropped(StoreEvents* events) : events_(events) {}
+  Dropped(const Dropped&) = delete;
+  Dropped& operator=(const Dropped&) = delete;
+  ~Dropped() {
+    if (events_ == nullptr) return;
+    for (const auto& stored : expired) {
+      events_->Expired(stored->tensor.device());
+    }
+    for (const auto& stored : evicted) {
+      events_->Evicted(stored->tensor.device());
+    }
+  }
+
+  Tensors expired;
+  Tensors evicted;
+  // On somebody's behalf.
+  Tensors deleted;
+
+ private:
+  StoreEvents* const events_;
+};
+
 TensorStore::TensorStore(TensorStoreOptions options)
     : options_(std::move(options)),
       etag_salt_(absl::Uniform<std::uint64_t>(random_)) {}
@@ -135,15 +164,15 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
       .lease = lifetime.lease.has_value()
                    ? std::make_shared<Lease>(*lifetime.lease, now)
                    : nullptr});
-  Dropped dropped;
+  Dropped dropped(store_->options_.events);
   // The old tensor has a place before the new one takes its own.
-  dropped.reserve(1);
+  dropped.deleted.reserve(1);
   MutexLock lock(store_->mutex_);
   absl::Status status = store_->CheckIfMatch(id_, options_.if_match, now);
   if (!status.ok()) return status;
   stored->etag = store_->NewEtag();
   if (store_->index_.contains(id_)) {
-    dropped.push_back(store_->Replace(stored));
+    dropped.deleted.push_back(store_->Replace(stored));
   } else {
     store_->Link(stored);
   }
@@ -160,12 +189,12 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
     return ReplacesNothing();
   }
   const absl::Time now = options_.clock();
-  Dropped dropped;
+  Dropped dropped(options_.events);
   MutexLock lock(mutex_);
   std::string claimed = id.empty() ? NewId() : std::string(id);
   const auto it = Find(claimed);
   if (it != tensors_.end() && IsExpired(*it->second.stored, now)) {
-    dropped.push_back(Unlink(claimed));
+    dropped.expired.push_back(Unlink(claimed));
   } else if (it != tensors_.end() && !options.replaces()) {
     return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
                      absl::StrCat("there is a tensor ", QuoteForMessage(id)));
@@ -199,9 +228,13 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Use(
     std::string_view id) {
   const absl::Time now = options_.clock();
   MutexLock lock(mutex_);
-  auto stored = GetLocked(id, now);
-  if (stored.ok() && (*stored)->lease != nullptr) (*stored)->lease->Renew(now);
-  return stored;
+  const auto it = index_.find(absl::string_view(id.data(), id.size()));
+  if (it == index_.end()) return NotFound(id);
+  Entry& entry = it->second->second;
+  if (IsExpired(*entry.stored, now)) return NotFound(id);
+  if (entry.stored->lease != nullptr) entry.stored->lease->Renew(now);
+  if (entry.rank.has_value()) CountUse(entry);
+  return entry.stored;
 }
 
 void TensorStore::EndUse(const StoredTensor& stored) const {
@@ -211,9 +244,9 @@ void TensorStore::EndUse(const StoredTensor& stored) const {
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
     std::string_view id, std::string_view etag, const Changes& changes) {
   const absl::Time now = options_.clock();
-  Dropped dropped;
+  Dropped dropped(options_.events);
   // The old tensor has a place before the new one takes its own.
-  dropped.reserve(1);
+  dropped.deleted.reserve(1);
   MutexLock lock(mutex_);
   const auto current = GetLocked(id, now);
   if (!current.ok()) return current.status();
@@ -235,19 +268,19 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
   }
   changed->update_time = now;
   changed->etag = NewEtag();
-  dropped.push_back(Replace(changed));
+  dropped.deleted.push_back(Replace(changed));
   return changed;
 }
 
 absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
   const absl::Time now = options_.clock();
-  Dropped dropped;
+  Dropped dropped(options_.events);
   MutexLock lock(mutex_);
   const auto it = Find(id);
   if (it == tensors_.end() || IsExpired(*it->second.stored, now))
     return NotFound(id);
   absl::Status status = CheckEtag(*it->second.stored, etag);
-  if (status.ok()) dropped.push_back(Unlink(id));
+  if (status.ok()) dropped.deleted.push_back(Unlink(id));
   return status;
 }
 
@@ -266,10 +299,10 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
 
 std::size_t TensorStore::Sweep() {
   const absl::Time now = options_.clock();
-  Dropped dropped;
+  Dropped dropped(options_.events);
   MutexLock lock(mutex_);
   Sweep(now, dropped);
-  return dropped.size();
+  return dropped.expired.size();
 }
 
 void TensorStore::Sweep(absl::Time now, Dropped& dropped) {
@@ -277,7 +310,7 @@ void TensorStore::Sweep(absl::Time now, Dropped& dropped) {
     const std::string& id = lifetimes_.begin()->second;
     Entry& entry = index_.find(id)->second->second;
     if (IsExpired(*entry.stored, now)) {
-      dropped.push_back(Unlink(id));
+      dropped.expired.push_back(Unlink(id));
     } else {
       Reschedule(entry, entry.stored->end());
     }
@@ -299,11 +332,90 @@ std::int64_t TensorStore::max_tensors() const {
 absl::Status TensorStore::TakePlace(absl::Time now, Dropped& dropped) {
   if (TryTakePlace()) return absl::OkStatus();
   Sweep(now, dropped);
-  if (TryTakePlace()) return absl::OkStatus();
+  do {
+    if (TryTakePlace()) return absl::OkStatus();
+  } while (EvictAny(dropped));
   return places_ >= options_.max_tensors
              ? LimitReached(options_.max_tensors, places_)
              : LimitReached(options_.limit_of_all->max_tensors(),
                             options_.limit_of_all->tensors());
+}
+
+bool TensorStore::Evict(Device device) {
+  Dropped dropped(options_.events);
+  MutexLock lock(mutex_);
+  for (DeviceOrder& candidates : orders_) {
+    if (candidates.device != device) continue;
+    const Entry* const entry =
+        FindEvictable(candidates.order, /*for_memory=*/true);
+    if (entry == nullptr) return false;
+    dropped.evicted.push_back(Unlink(entry->stored->id));
+    return true;
+  }
+  return false;
+}
+
+bool TensorStore::EvictAny(Dropped& dropped) {
+  const Entry* oldest = nullptr;
+  for (DeviceOrder& candidates : orders_) {
+    const Entry* const entry =
+        FindEvictable(candidates.order, /*for_memory=*/false);
+    if (entry == nullptr) continue;
+    if (oldest == nullptr || entry->last_use < oldest->last_use) oldest = entry;
+  }
+  if (oldest == nullptr) return false;
+  dropped.evicted.push_back(Unlink(oldest->stored->id));
+  return true;
+}
+
+const TensorStore::Entry* TensorStore::FindEvictable(Order& order,
+                                                     bool for_memory) {
+  for (std::size_t i = order.size(); i > 0; --i) {
+    const Entry& entry = index_.find(*order.front())->second->second;
+    // Under the lock nobody comes by another pointer to what only the store
+    // has.
+    const bool is_free =
+        entry.stored.use_count() == 1 && !claims_.contains(*order.front());
+    const bool frees_memory = entry.stored->tensor.buffer().use_count() == 1;
+    if (is_free && (frees_memory || !for_memory)) return &entry;
+    // What could not go now is not looked at again soon.
+    order.splice(order.end(), order, order.begin());
+  }
+  return nullptr;
+}
+
+TensorStore::Order& TensorStore::OrderOf(Device device) {
+  for (DeviceOrder& known : orders_) {
+    if (known.device == device) return known.order;
+  }
+  return orders_.emplace_back(DeviceOrder{device, {}}).order;
+}
+
+TensorStore::Order TensorStore::NewRank(const StoredTensor& stored,
+                                        const std::string& id) {
+  if (!options_.evicts || stored.lease != nullptr) return {};
+  OrderOf(stored.tensor.device());
+  return {&id};
+}
+
+void TensorStore::SetRank(Entry& entry, Order rank) {
+  entry.rank.reset();
+  if (rank.empty()) return;
+  entry.rank = rank.begin();
+  Order& order = OrderOf(entry.stored->tensor.device());
+  order.splice(order.end(), rank);
+  entry.last_use = ++uses_;
+}
+
+void TensorStore::DropRank(const Entry& entry) {
+  if (!entry.rank.has_value()) return;
+  OrderOf(entry.stored->tensor.device()).erase(*entry.rank);
+}
+
+void TensorStore::CountUse(Entry& entry) {
+  Order& order = OrderOf(entry.stored->tensor.device());
+  order.splice(order.end(), order, *entry.rank);
+  entry.last_use = ++uses_;
 }
 
 bool TensorStore::TryTakePlace() {
@@ -363,16 +475,22 @@ void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
   absl::Cleanup undo_position = [&] { tensors_.erase(position); };
   const auto entry = index_.emplace(position->first, position).first;
   absl::Cleanup undo_entry = [&] { index_.erase(entry); };
+  Order rank = NewRank(*position->second.stored, position->first);
   if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
+  SetRank(position->second, std::move(rank));
   std::move(undo_entry).Cancel();
   std::move(undo_position).Cancel();
 }
 
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
-  Entry& entry = index_.find(stored->id)->second->second;
+  const TensorMap::iterator position = index_.find(stored->id)->second;
+  Entry& entry = position->second;
+  Order rank = NewRank(*stored, position->first);
   Reschedule(entry, stored->end());
+  DropRank(entry);
   std::swap(entry.stored, stored);
+  SetRank(entry, std::move(rank));
   return stored;
 }
 
@@ -394,6 +512,7 @@ void TensorStore::Reschedule(Entry& entry, absl::Time due) {
 std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
   const auto it = index_.find(absl::string_view(id.data(), id.size()));
   const TensorMap::iterator position = it->second;
+  DropRank(position->second);
   const Entry entry = std::move(position->second);
   index_.erase(it);
   tensors_.erase(position);

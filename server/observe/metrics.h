@@ -29,6 +29,8 @@ class Metrics final : public ServiceEvents, public CallObserver {
   void Converted(DType from, DType to, Device device,
                  absl::Duration duration) override;
   void Refused(std::string_view reason) override;
+  void Expired(Device device) override;
+  void Evicted(Device device) override;
 
   // Files of this kind changed, and could be used or not.
   void Reloaded(std::string_view files, bool is_used);

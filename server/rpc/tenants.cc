@@ -21,7 +21,9 @@ class Tenants::Holder {
       : store_({.max_tensors = options.are_told_apart
                                    ? options.limits.max_tensors
                                    : options.max_tensors,
-                .limit_of_all = &tensor_limit}),
+                .limit_of_all = &tensor_limit,
+                .evicts = options.evicts,
+                .events = context.events}),
         uploads_(options.upload_resume_window) {
     context.store = &store_;
     context.requests = &requests_;

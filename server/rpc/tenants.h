@@ -32,6 +32,9 @@ class Tenants {
     TenantLimits limits;
     // Most tensors of all tenants together.
     std::int64_t max_tensors = INT64_MAX;
+    // Whether the least recently used tensors of a tenant make room for its
+    // new ones.
+    bool evicts = false;
     // Whether callers are told apart; if not, only the tenant "" is asked for.
     bool are_told_apart = false;
     // Of Uploads.

@@ -150,6 +150,12 @@ std::vector<FlagCase> FlagCases() {
        [](const ProgramOptions& o) {
          return absl::StrCat(o.server.tenant_limits.max_tensors);
        }},
+      {"eviction",
+       "TENSORD_EVICTION",
+       {"lru", "lru"},
+       [](const ProgramOptions& o) -> std::string {
+         return o.server.evicts ? "lru" : "none";
+       }},
       {"drain_seconds",
        "TENSORD_DRAIN_SECONDS",
        {"0", "3600"},
@@ -306,6 +312,7 @@ TEST(ParseOptionsTest, RefusesWithTheFlagAndTheValue) {
            {{"--insecure=maybe"}, {}, {"--insecure", "maybe"}},
            {{"--drain_seconds=soon"}, {}, {"--drain_seconds", "soon"}},
            {{"--drain_seconds=-1"}, {}, {"--drain_seconds", "-1"}},
+           {{"--eviction=fifo"}, {}, {"--eviction", "none or lru"}},
            {{"--max_tensors=0"}, {}, {"--max_tensors", "above 0"}},
            {{"--tenant_max_tensors=-1"}, {}, {"--tenant_max_tensors", "-1"}},
            {{"--upload_resume_seconds=3601"},

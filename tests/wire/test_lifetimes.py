@@ -538,3 +538,129 @@ def test_tenants_have_limits_of_their_own(tmp_path):
     for wire in wires.values():
         wire.close()
     assert process.stop() == 0, process.log()
+
+
+# Eviction.
+
+BLOCK = np.zeros(harness.MIB, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def lru_server():
+    process = harness.ServerProcess("--memory_limit=8MiB", "--max_tensors=16",
+                                    "--eviction=lru", metrics=True)
+    yield process
+    assert process.stop() == 0, process.log()
+
+
+@pytest.fixture
+def lru(lru_server):
+    """A server without a sentinel: it would be evicted."""
+    wire = harness.Wire(lru_server)
+    wire.clear()
+    yield wire
+    wire.clear()
+    wire.close()
+
+
+def ids(wire):
+    return "".join(sorted(name.removeprefix("tensors/")
+                          for name in wire.names()))
+
+
+def evictions(wire):
+    return wire.server.metrics().get(
+        'tensord_evictions_total{device="cpu"}', 0)
+
+
+@pytest.mark.parametrize("way", ["create", "upload"])
+def test_evicts_the_least_recently_used(lru, way):
+    before = evictions(lru)
+    for name in "abcdefgh":
+        WAYS[way](lru, BLOCK, name)
+    lru.read("tensors/a")
+    get(lru, "tensors/b")
+    WAYS[way](lru, BLOCK, "i")
+    assert ids(lru) == "acdefghi"
+    WAYS[way](lru, np.zeros(3 * harness.MIB, np.uint8), "j")
+    assert ids(lru) == "afghij"
+    assert evictions(lru) == before + 4
+
+
+def test_evicts_for_transformed_tensors_but_not_their_source(lru):
+    for name in "abcdefgh":
+        create(lru, BLOCK, name)
+    transform(lru, tensor_id="i", source="tensors/a")
+    assert ids(lru) == "acdefghi"
+
+
+def test_evicts_where_there_are_too_many(lru):
+    for number in range(20):
+        create(lru, tensor_id=f"n{number:02}")
+    assert lru.names() == tuple(
+        f"tensors/n{number:02}" for number in range(4, 20))
+
+
+def test_never_evicts_leased_tensors(lru):
+    for name in "abcdefgh":
+        create(lru, BLOCK, name, options=pb.TensorOptions(
+            lease=dict(seconds=60)))
+    with harness.refusal_of() as caught:
+        create(lru, BLOCK, "i")
+    harness.check_refusal(caught.refusal, RESOURCE_EXHAUSTED,
+                          "MEMORY_EXHAUSTED")
+    assert ids(lru) == "abcdefgh"
+    update(lru, "tensors/c", paths=["lease"])
+    create(lru, BLOCK, "i")
+    assert ids(lru) == "abdefghi"
+
+
+def test_never_evicts_what_is_being_read(lru):
+    array = np.random.default_rng(1).integers(
+        0, 255, 7 * harness.MIB, np.uint8)
+    upload(lru, array, "a")
+    responses = lru.stub.DownloadTensor(
+        pb.DownloadTensorRequest(name="tensors/a"), timeout=CALL_SECONDS)
+    first = next(responses)
+    with harness.refusal_of() as caught:
+        upload(lru, np.zeros(2 * harness.MIB, np.uint8), "b")
+    harness.check_refusal(caught.refusal, RESOURCE_EXHAUSTED,
+                          "MEMORY_EXHAUSTED")
+    assert ids(lru) == "a"
+    _, data = harness.join_download([first, *responses])
+    assert data == array.tobytes()
+
+
+def test_evicts_nothing_for_what_can_never_fit(lru):
+    before = evictions(lru)
+    for name in "ab":
+        create(lru, BLOCK, name)
+    for size, code, reason in (
+            (8 * harness.MIB + 1, INVALID_ARGUMENT, "TENSOR_TOO_LARGE"),
+            (1 << 40, INVALID_ARGUMENT, "TENSOR_TOO_LARGE")):
+        spec = pb.ArraySpec(dtype=pb.DTYPE_UINT8, shape=[size])
+        with harness.refusal_of() as caught:
+            lru.upload([harness.upload_head(
+                harness.raw_declaration(spec, size))])
+        harness.check_refusal(caught.refusal, code, reason)
+    assert ids(lru) == "ab"
+    assert evictions(lru) == before
+
+
+def test_counts_expiries(lru):
+    series = 'tensord_expiries_total{device="cpu"}'
+    before = lru.server.metrics().get(series, 0)
+    create(lru, options=pb.TensorOptions(ttl=dict(nanos=1_000_000)))
+    time.sleep(0.01)
+    create(lru, options=pb.TensorOptions(lease=dict(nanos=1_000_000)))
+    time.sleep(0.01)
+    create(lru)
+    assert lru.server.metrics()[series] == before + 2
+
+
+def test_evicts_nothing_unless_asked(wire):
+    array = np.zeros(harness.MAX_TENSOR_BYTES, np.uint8)
+    for name in "abc":
+        upload(wire, array, name)
+    with wire.refused(RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED"):
+        upload(wire, array, "d")

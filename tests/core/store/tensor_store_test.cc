@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/error.h"
 
 namespace tensord {
@@ -612,6 +614,200 @@ TEST_F(TensorStoreTest, ExpiredTensorsTakeNoPlaces) {
   EXPECT_EQ(store.size(), 0U);
 }
 
+class CountedEvents final : public StoreEvents {
+ public:
+  void Expired(Device) override { ++expiries; }
+  void Evicted(Device) override { ++evictions; }
+  std::atomic<int> expiries{0};
+  std::atomic<int> evictions{0};
+};
+
+class EvictionTest : public testing::Test {
+ protected:
+  // One of a buffer of its own unless there is another.
+  void Put(std::string_view id, const Lifetime& lifetime = {},
+           std::shared_ptr<const Buffer> buffer = nullptr,
+           Device device = kCpuDevice) {
+    static std::byte memory[16];
+    if (buffer == nullptr) {
+      buffer = std::make_shared<const Buffer>(device, memory, sizeof memory,
+                                              nullptr);
+    }
+    auto claim = store_.ClaimId(id, {.replace = true});
+    ASSERT_TRUE(claim.ok()) << claim.status();
+    const auto stored = std::move(*claim).Commit(
+        Tensor(DType::kFloat32, DenseLayout({1}), std::move(buffer)), lifetime);
+    ASSERT_TRUE(stored.ok());
+  }
+
+  // The ids that are left, in one string.
+  std::string Ids() {
+    std::string ids;
+    for (const auto& stored : store_.List("", 100)) ids += stored->id;
+    return ids;
+  }
+
+  static constexpr Device kOther{DeviceType::kCuda, 0};
+
+  absl::Time now_ = absl::FromUnixSeconds(1000);
+  CountedEvents events_;
+  TensorStore store_{{.clock = [this] { return now_; },
+                      .max_tensors = 4,
+                      .evicts = true,
+                      .events = &events_}};
+};
+
+TEST_F(EvictionTest, TakesTheLeastRecentlyUsed) {
+  for (const char* id : {"a", "b", "c", "d"}) Put(id);
+  ASSERT_TRUE(store_.Use("a").ok());
+  ASSERT_TRUE(store_.Get("b").ok()) << "which is no use";
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "acd");
+  Put("c");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "ac");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "c");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(events_.evictions, 4);
+  EXPECT_EQ(events_.expiries, 0);
+}
+
+TEST_F(EvictionTest, MakesPlacesForNewTensors) {
+  for (const char* id : {"a", "b", "c", "d", "e"}) Put(id);
+  EXPECT_EQ(Ids(), "bcde");
+  ASSERT_TRUE(store_.Use("b").ok());
+  Put("f");
+  EXPECT_EQ(Ids(), "bdef");
+  Put("f");
+  EXPECT_EQ(Ids(), "bdef") << "what replaces needs no place";
+  EXPECT_FALSE(store_.ClaimId("b").ok());
+  EXPECT_EQ(Ids(), "bdef") << "what is refused takes none";
+  EXPECT_EQ(events_.evictions, 2);
+}
+
+TEST_F(EvictionTest, TakesWhatHasExpiredFirst) {
+  Put("a");
+  Put("b", {.ttl = absl::Seconds(1)});
+  Put("c", {.lease = absl::Seconds(1)});
+  Put("d");
+  now_ += absl::Seconds(1);
+  Put("e");
+  Put("f");
+  EXPECT_EQ(Ids(), "adef");
+  EXPECT_EQ(events_.expiries, 2);
+  EXPECT_EQ(events_.evictions, 0);
+}
+
+TEST_F(EvictionTest, NeverTakesLeasedTensors) {
+  Put("a", {.lease = absl::Seconds(10)});
+  Put("b");
+  ASSERT_TRUE(store_.Update("b", "", {.lease = absl::Seconds(10)}).ok());
+  Put("c", {.lease = absl::Seconds(10)});
+  ASSERT_TRUE(
+      store_.Update("c", "", {.expire_time = absl::InfiniteFuture()}).ok());
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "ab");
+}
+
+TEST_F(EvictionTest, NeverTakesWhatSomebodyHolds) {
+  Put("a");
+  Put("b");
+  Put("c");
+  const auto reader = *store_.Use("a");
+  const std::shared_ptr<const Buffer> sender =
+      (*store_.Get("b"))->tensor.buffer();
+  auto claim = store_.ClaimId("c", {.replace = true});
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "abc");
+}
+
+TEST_F(EvictionTest, TakesNoMemoryThatOthersShare) {
+  Put("a");
+  Put("b", {}, (*store_.Get("a"))->tensor.buffer());
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  ASSERT_TRUE(store_.Delete("a", "").ok());
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+}
+
+TEST_F(EvictionTest, TakesViewsForTheirPlaces) {
+  Put("a");
+  for (const char* id : {"b", "c", "d"}) {
+    Put(id, {}, (*store_.Get("a"))->tensor.buffer());
+  }
+  Put("e");
+  EXPECT_EQ(Ids(), "bcde");
+}
+
+TEST_F(EvictionTest, TellsDevicesApart) {
+  Put("a", {}, nullptr, kOther);
+  Put("b");
+  Put("c", {}, nullptr, kOther);
+  Put("d");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "acd");
+  Put("c");
+  EXPECT_TRUE(store_.Evict(kOther));
+  EXPECT_FALSE(store_.Evict(kOther)) << "the other is on the CPU now";
+  EXPECT_EQ(Ids(), "cd");
+  Put("e", {}, nullptr, kOther);
+  Put("f");
+  Put("g");
+  EXPECT_EQ(Ids(), "cefg") << "places are those of all devices";
+}
+
+TEST_F(EvictionTest, RefusesWhereNothingMayGo) {
+  for (const char* id : {"a", "b", "c", "d"}) {
+    Put(id, {.lease = absl::Seconds(10)});
+  }
+  ExpectFull(store_.ClaimId("e").status(), "4", "4");
+  EXPECT_EQ(Ids(), "abcd");
+}
+
+TEST_F(EvictionTest, IsOffUnlessAskedFor) {
+  TensorStore store;
+  auto claim = store.ClaimId("a");
+  ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(), {}).ok());
+  EXPECT_FALSE(store.Evict(kCpuDevice));
+}
+
+// What is evicted is always what a plain list says.
+TEST_F(EvictionTest, FollowsAModel) {
+  std::mt19937 random(1);
+  std::vector<std::string> order;
+  for (int step = 0; step < 20000; ++step) {
+    const std::string id(1, static_cast<char>('a' + random() % 7));
+    const auto it = std::find(order.begin(), order.end(), id);
+    switch (random() % 4) {
+      case 0:
+        if (it != order.end()) {
+          order.erase(it);
+        } else if (order.size() == 4) {
+          order.erase(order.begin());
+        }
+        Put(id);
+        order.push_back(id);
+        break;
+      case 1:
+        ASSERT_EQ(store_.Use(id).ok(), it != order.end());
+        if (it != order.end()) std::rotate(it, it + 1, order.end());
+        break;
+      case 2:
+        ASSERT_EQ(store_.Delete(id, "").ok(), it != order.end());
+        if (it != order.end()) order.erase(it);
+        break;
+      default:
+        ASSERT_EQ(store_.Evict(kCpuDevice), !order.empty());
+        if (!order.empty()) order.erase(order.begin());
+    }
+    std::vector<std::string> sorted = order;
+    std::sort(sorted.begin(), sorted.end());
+    ASSERT_EQ(Ids(), absl::StrJoin(sorted, ""));
+  }
+}
+
 TEST(TensorLimitTest, IsSharedByStores) {
   TensorLimit limit(2);
   std::optional<TensorStore> first;
@@ -725,13 +921,14 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
   {
     TensorLimit limit(4);
     TensorStore store({.clock = [&time] { return absl::FromUnixNanos(time); },
-                       .limit_of_all = &limit});
+                       .limit_of_all = &limit,
+                       .evicts = true});
     const auto work = [&](unsigned seed) {
       std::mt19937 random(seed);
       for (int step = 0; step < kSteps; ++step) {
         const std::string id = absl::StrCat("id/", random() % 5);
         time += 1;
-        switch (random() % 7) {
+        switch (random() % 8) {
           case 0:
           case 1: {
             ClaimOptions options{.replace = random() % 2 == 0};
@@ -755,7 +952,8 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
             break;
           }
           case 2: {
-            const auto stored = store.Get(id);
+            const auto stored =
+                random() % 2 == 0 ? store.Get(id) : store.Use(id);
             if (!stored.ok()) break;
             EXPECT_EQ((*stored)->id, id);
             EXPECT_LE((*stored)->create_time, (*stored)->update_time);
@@ -786,6 +984,9 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
             }
             break;
           }
+          case 6:
+            store.Evict(kCpuDevice);
+            break;
           default:
             store.Sweep();
         }

@@ -46,11 +46,15 @@ class CountingEvents final : public ServiceEvents {
     ++conversions;
   }
   void Refused(std::string_view) override { ++refusals; }
+  void Expired(Device) override { ++expiries; }
+  void Evicted(Device) override { ++evictions; }
 
   std::atomic<std::int64_t> received{0};
   std::atomic<std::int64_t> sent{0};
   std::atomic<std::int64_t> conversions{0};
   std::atomic<std::int64_t> refusals{0};
+  std::atomic<std::int64_t> expiries{0};
+  std::atomic<std::int64_t> evictions{0};
 };
 
 // Everything that the service works with; the CPU is the only device unless
