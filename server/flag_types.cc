@@ -72,6 +72,20 @@ std::string AbslUnparseFlag(const MetricsAddressFlag& flag) {
   return flag.text;
 }
 
+bool AbslParseFlag(absl::string_view text, EvictionFlag* flag,
+                   std::string* error) {
+  if (text != "none" && text != "lru") {
+    *error = "expected none or lru";
+    return false;
+  }
+  flag->evicts = text == "lru";
+  return true;
+}
+
+std::string AbslUnparseFlag(const EvictionFlag& flag) {
+  return flag.evicts ? "lru" : "none";
+}
+
 bool AbslParseFlag(absl::string_view text, LogFormatFlag* flag,
                    std::string* error) {
   if (text != "text" && text != "json") {

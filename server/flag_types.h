@@ -43,6 +43,15 @@ bool AbslParseFlag(absl::string_view text, MetricsAddressFlag* flag,
                    std::string* error);
 std::string AbslUnparseFlag(const MetricsAddressFlag& flag);
 
+// "none" or "lru".
+struct EvictionFlag {
+  bool evicts = false;
+};
+
+bool AbslParseFlag(absl::string_view text, EvictionFlag* flag,
+                   std::string* error);
+std::string AbslUnparseFlag(const EvictionFlag& flag);
+
 // "text" or "json".
 struct LogFormatFlag {
   LogFormat format = LogFormat::kText;

@@ -49,6 +49,14 @@ ABSL_FLAG(tensord::MemorySizeFlag, cuda_memory_limit,
           "memory, which is the most in any case.");
 ABSL_FLAG(tensord::MemorySizeFlag, max_tensor_bytes, {},
           "Largest array, written as in --memory_limit.");
+ABSL_FLAG(std::int64_t, max_tensors, tensord::kDefaultMaxTensors,
+          "Most tensors, those that are being made included; beside its "
+          "elements each takes about 1 KiB of the host's memory, which counts "
+          "against no limit but this.");
+ABSL_FLAG(tensord::EvictionFlag, eviction, {},
+          "What makes room where memory or --max_tensors is reached: none, or "
+          "lru for the tensors of the same tenant that were not read for "
+          "longest, but for those that have a lease or are being read.");
 ABSL_FLAG(int, stream_idle_seconds, 30,
           "How long the peer of a stream may neither send nor read before it "
           "is cut off; 0 for as long as it likes. Less than 1 KiB in that "
@@ -83,6 +91,8 @@ ABSL_FLAG(tensord::MemorySizeFlag, tenant_memory_limit, {},
           "Most bytes that one tenant may take on each device; percentages are "
           "of the device's limit. Callers are told apart with --auth_tokens "
           "or --tls_client_ca: certificates alone name their tenants.");
+ABSL_FLAG(std::int64_t, tenant_max_tensors, 0,
+          "Most tensors of one tenant; 0 for as many as --max_tensors.");
 ABSL_FLAG(int, tenant_max_calls, 0,
           "Most calls of one tenant at a time; 0 for as many as --max_calls.");
 ABSL_FLAG(int, max_calls, 1024,
@@ -125,6 +135,8 @@ constexpr std::array kFlags = {
     FlagSpec{"memory_limit", "SIZE", nullptr},
     FlagSpec{"cuda_memory_limit", "SIZE", nullptr},
     FlagSpec{"max_tensor_bytes", "SIZE", "as --memory_limit"},
+    FlagSpec{"max_tensors", "TENSORS", nullptr},
+    FlagSpec{"eviction", "POLICY", nullptr},
     FlagSpec{"stream_idle_seconds", "SECONDS", nullptr},
     FlagSpec{"upload_resume_seconds", "SECONDS", nullptr},
     FlagSpec{"tls_cert", "FILE", "no TLS"},
@@ -134,6 +146,7 @@ constexpr std::array kFlags = {
     FlagSpec{"auth_tokens", "FILE", "everybody may do everything"},
     FlagSpec{"require_tls", nullptr, nullptr},
     FlagSpec{"tenant_memory_limit", "SIZE", "100%"},
+    FlagSpec{"tenant_max_tensors", "TENSORS", nullptr},
     FlagSpec{"tenant_max_calls", "CALLS", nullptr},
     FlagSpec{"max_calls", "CALLS", nullptr},
     FlagSpec{"reflection", nullptr, "true; false where callers are told apart"},
@@ -336,6 +349,14 @@ void SetSizes(ServerOptions& server) {
                                                 : server.memory_limit_bytes;
 }
 
+absl::Status SetTensorLimit(ServerOptions& server) {
+  server.evicts = absl::GetFlag(FLAGS_eviction).evicts;
+  server.max_tensors = absl::GetFlag(FLAGS_max_tensors);
+  if (server.max_tensors > 0) return absl::OkStatus();
+  return BadOption("--max_tensors",
+                   absl::StrCat(server.max_tensors, " is not above 0"));
+}
+
 absl::StatusOr<absl::Duration> ToDuration(std::string_view flag, int seconds) {
   if (seconds >= 0 && seconds <= kMaxSeconds) return absl::Seconds(seconds);
   return BadOption(
@@ -355,7 +376,13 @@ absl::Status SetAccess(ServerOptions& server) {
     return BadOption("--tenant_max_calls",
                      absl::StrCat(own_calls, " is below 0"));
   }
+  const std::int64_t own_tensors = absl::GetFlag(FLAGS_tenant_max_tensors);
+  if (own_tensors < 0) {
+    return BadOption("--tenant_max_tensors",
+                     absl::StrCat(own_tensors, " is below 0"));
+  }
   TenantLimits& limits = server.tenant_limits;
+  if (own_tensors > 0) limits.max_tensors = own_tensors;
   if (own_calls > 0) limits.max_calls = own_calls;
   limits.memory =
       absl::GetFlag(FLAGS_tenant_memory_limit).size.value_or(limits.memory);
@@ -394,7 +421,8 @@ absl::StatusOr<ProgramOptions> OptionsFromFlags() {
   server.log_format = options.log_format;
   if (absl::GetFlag(FLAGS_access_log)) server.access_log = options.log_format;
   SetSizes(server);
-  absl::Status status = SetAccess(server);
+  absl::Status status = SetTensorLimit(server);
+  if (status.ok()) status = SetAccess(server);
   if (status.ok()) status = CheckExposure(server);
   if (!status.ok()) return status;
   return options;

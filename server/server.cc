@@ -86,6 +86,12 @@ absl::Status CheckOptions(const ServerOptions& options) {
         std::min(options.max_calls, options.tenant_limits.max_calls),
         " calls at a time: not above 0"));
   }
+  if (options.max_tensors <= 0 || options.tenant_limits.max_tensors <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "at most ",
+        std::min(options.max_tensors, options.tenant_limits.max_tensors),
+        " tensors: not above 0"));
+  }
   if (!options.tls_client_ca_file.empty() && options.tls_cert_file.empty()) {
     return absl::InvalidArgumentError(
         "certificates of clients can not be checked without TLS: give a "
@@ -252,6 +258,8 @@ class RunningServer final : public Server {
                                 .start_time = absl::Now()};
     tenants_.emplace(
         Tenants::Options{.limits = options.tenant_limits,
+                         .max_tensors = options.max_tensors,
+                         .evicts = options.evicts,
                          .are_told_apart = !authenticator.is_open(),
                          .upload_resume_window = options.upload_resume_window},
         shared);

@@ -23,6 +23,9 @@ namespace tensord {
 inline constexpr MemorySize kDefaultCudaMemoryLimit{.value = 90,
                                                     .is_percent = true};
 
+// Beside its elements a tensor takes about 1 KiB, so this is 1 GiB.
+inline constexpr std::int64_t kDefaultMaxTensors = 1'000'000;
+
 struct ServerOptions {
   // "host:port" (port 0 picks a free one) or "unix:PATH". At least one.
   std::vector<std::string> listen = {"127.0.0.1:50051"};
@@ -34,6 +37,10 @@ struct ServerOptions {
   MemorySize cuda_memory_limit = kDefaultCudaMemoryLimit;
   // Largest array.
   std::int64_t max_tensor_bytes = std::int64_t{1} << 30;
+  // Most tensors of all tenants together.
+  std::int64_t max_tensors = kDefaultMaxTensors;
+  // Whether the least recently used tensors make room for new ones.
+  bool evicts = false;
   // Most calls at a time.
   std::int64_t max_calls = 1024;
   // A file of an AccessList; empty: callers need no tokens.

@@ -54,9 +54,15 @@ bool IsExpired(const StoredTensor& stored, absl::Time now) {
   return stored.end() <= now;
 }
 
-// Tensors that left the store. To be declared before the lock is taken, so that
-// their memory is given back after it is released: that can take a while.
-using Dropped = std::vector<std::shared_ptr<const StoredTensor>>;
+absl::Status LimitReached(std::int64_t limit, std::int64_t used) {
+  absl::Status status = MakeError(
+      absl::StatusCode::kResourceExhausted, reason::kQuotaExceeded,
+      absl::StrCat("tensor limit reached: there are ", used, " of ", limit,
+                   " tensors, those that are being made included"));
+  AddErrorMetadata(status, "limitTensors", absl::StrCat(limit));
+  AddErrorMetadata(status, "usedTensors", absl::StrCat(used));
+  return status;
+}
 
 }  // namespace
 
@@ -89,9 +95,44 @@ absl::Status ReplacesNothing() {
                          "missing");
 }
 
-TensorStore::TensorStore(Clock clock)
-    : clock_(std::move(clock)),
+// Tensors that left the store. To be declared before the lock is taken, so that
+// their memory is given back, and their leaving told of, after it is released:
+// that can take a while.
+class TensorStore::Dropped {
+ public:
+  using Tensors = std::vector<std::shared_ptr<const StoredTensor>>;
+
+  explicit Dropped(StoreEvents* events) : events_(events) {}
+  Dropped(const Dropped&) = delete;
+  Dropped& operator=(const Dropped&) = delete;
+  ~Dropped() {
+    if (events_ == nullptr) return;
+    for (const auto& stored : expired) {
+      events_->Expired(stored->tensor.device());
+    }
+    for (const auto& stored : evicted) {
+      events_->Evicted(stored->tensor.device());
+    }
+  }
+
+  Tensors expired;
+  Tensors evicted;
+  // On somebody's behalf.
+  Tensors deleted;
+
+ private:
+  StoreEvents* const events_;
+};
+
+TensorStore::TensorStore(TensorStoreOptions options)
+    : options_(std::move(options)),
       etag_salt_(absl::Uniform<std::uint64_t>(random_)) {}
+
+TensorStore::~TensorStore() {
+  if (options_.limit_of_all != nullptr) {
+    options_.limit_of_all->GiveBack(places_);
+  }
+}
 
 TensorStore::Claim::Claim(TensorStore* store, std::string id,
                           ClaimOptions options)
@@ -106,11 +147,12 @@ TensorStore::Claim::~Claim() {
   if (store_ == nullptr) return;
   MutexLock lock(store_->mutex_);
   store_->claims_.erase(id_);
+  if (!store_->index_.contains(id_)) store_->GivePlaceBack();
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
     Tensor tensor, const Lifetime& lifetime) && {
-  const absl::Time now = store_->clock_();
+  const absl::Time now = store_->options_.clock();
   auto stored = std::make_shared<StoredTensor>(StoredTensor{
       .id = id_,
       .tensor = std::move(tensor),
@@ -122,15 +164,15 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
       .lease = lifetime.lease.has_value()
                    ? std::make_shared<Lease>(*lifetime.lease, now)
                    : nullptr});
-  Dropped dropped;
+  Dropped dropped(store_->options_.events);
   // The old tensor has a place before the new one takes its own.
-  dropped.reserve(1);
+  dropped.deleted.reserve(1);
   MutexLock lock(store_->mutex_);
   absl::Status status = store_->CheckIfMatch(id_, options_.if_match, now);
   if (!status.ok()) return status;
   stored->etag = store_->NewEtag();
   if (store_->index_.contains(id_)) {
-    dropped.push_back(store_->Replace(stored));
+    dropped.deleted.push_back(store_->Replace(stored));
   } else {
     store_->Link(stored);
   }
@@ -146,53 +188,65 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
   } else if (options.replaces()) {
     return ReplacesNothing();
   }
-  const absl::Time now = clock_();
-  Dropped dropped;
+  const absl::Time now = options_.clock();
+  Dropped dropped(options_.events);
   MutexLock lock(mutex_);
   std::string claimed = id.empty() ? NewId() : std::string(id);
   const auto it = Find(claimed);
   if (it != tensors_.end() && IsExpired(*it->second.stored, now)) {
-    dropped.push_back(Unlink(claimed));
+    dropped.expired.push_back(Unlink(claimed));
   } else if (it != tensors_.end() && !options.replaces()) {
     return MakeError(absl::StatusCode::kAlreadyExists, reason::kTensorExists,
                      absl::StrCat("there is a tensor ", QuoteForMessage(id)));
   }
   absl::Status status = CheckIfMatch(claimed, options.if_match, now);
   if (!status.ok()) return status;
-  if (!claims_.insert(claimed).second) {
+  if (claims_.contains(claimed)) {
     return MakeError(absl::StatusCode::kAborted, reason::kUploadConflict,
                      absl::StrCat("another call is about to make the tensor ",
                                   QuoteForMessage(id)));
   }
+  const bool is_new = !index_.contains(claimed);
+  if (is_new) status = TakePlace(now, dropped);
+  if (!status.ok()) return status;
+  absl::Cleanup undo_place = [&] {
+    if (is_new) GivePlaceBack();
+  };
+  claims_.insert(claimed);
+  std::move(undo_place).Cancel();
   return Claim(this, std::move(claimed), std::move(options));
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Get(
     std::string_view id) const {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   MutexLock lock(mutex_);
   return GetLocked(id, now);
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Use(
     std::string_view id) {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   MutexLock lock(mutex_);
-  auto stored = GetLocked(id, now);
-  if (stored.ok() && (*stored)->lease != nullptr) (*stored)->lease->Renew(now);
-  return stored;
+  const auto it = index_.find(absl::string_view(id.data(), id.size()));
+  if (it == index_.end()) return NotFound(id);
+  Entry& entry = it->second->second;
+  if (IsExpired(*entry.stored, now)) return NotFound(id);
+  if (entry.stored->lease != nullptr) entry.stored->lease->Renew(now);
+  if (entry.rank.has_value()) CountUse(entry);
+  return entry.stored;
 }
 
 void TensorStore::EndUse(const StoredTensor& stored) const {
-  if (stored.lease != nullptr) stored.lease->Renew(clock_());
+  if (stored.lease != nullptr) stored.lease->Renew(options_.clock());
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
     std::string_view id, std::string_view etag, const Changes& changes) {
-  const absl::Time now = clock_();
-  Dropped dropped;
+  const absl::Time now = options_.clock();
+  Dropped dropped(options_.events);
   // The old tensor has a place before the new one takes its own.
-  dropped.reserve(1);
+  dropped.deleted.reserve(1);
   MutexLock lock(mutex_);
   const auto current = GetLocked(id, now);
   if (!current.ok()) return current.status();
@@ -214,26 +268,26 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
   }
   changed->update_time = now;
   changed->etag = NewEtag();
-  dropped.push_back(Replace(changed));
+  dropped.deleted.push_back(Replace(changed));
   return changed;
 }
 
 absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
-  const absl::Time now = clock_();
-  Dropped dropped;
+  const absl::Time now = options_.clock();
+  Dropped dropped(options_.events);
   MutexLock lock(mutex_);
   const auto it = Find(id);
   if (it == tensors_.end() || IsExpired(*it->second.stored, now)) {
     return NotFound(id);
   }
   absl::Status status = CheckEtag(*it->second.stored, etag);
-  if (status.ok()) dropped.push_back(Unlink(id));
+  if (status.ok()) dropped.deleted.push_back(Unlink(id));
   return status;
 }
 
 std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
     std::string_view after, std::size_t limit) const {
-  const absl::Time now = clock_();
+  const absl::Time now = options_.clock();
   std::vector<std::shared_ptr<const StoredTensor>> listed;
   MutexLock lock(mutex_);
   for (auto it = tensors_.upper_bound(after);
@@ -245,24 +299,138 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
 }
 
 std::size_t TensorStore::Sweep() {
-  const absl::Time now = clock_();
-  Dropped dropped;
+  const absl::Time now = options_.clock();
+  Dropped dropped(options_.events);
   MutexLock lock(mutex_);
+  Sweep(now, dropped);
+  return dropped.expired.size();
+}
+
+void TensorStore::Sweep(absl::Time now, Dropped& dropped) {
   while (!lifetimes_.empty() && lifetimes_.begin()->first <= now) {
     const std::string& id = lifetimes_.begin()->second;
     Entry& entry = index_.find(id)->second->second;
     if (IsExpired(*entry.stored, now)) {
-      dropped.push_back(Unlink(id));
+      dropped.expired.push_back(Unlink(id));
     } else {
       Reschedule(entry, entry.stored->end());
     }
   }
-  return dropped.size();
 }
 
 std::size_t TensorStore::size() const {
   MutexLock lock(mutex_);
   return tensors_.size();
+}
+
+std::int64_t TensorStore::max_tensors() const {
+  return options_.limit_of_all == nullptr
+             ? options_.max_tensors
+             : std::min(options_.max_tensors,
+                        options_.limit_of_all->max_tensors());
+}
+
+absl::Status TensorStore::TakePlace(absl::Time now, Dropped& dropped) {
+  if (TryTakePlace()) return absl::OkStatus();
+  Sweep(now, dropped);
+  do {
+    if (TryTakePlace()) return absl::OkStatus();
+  } while (EvictAny(dropped));
+  return places_ >= options_.max_tensors
+             ? LimitReached(options_.max_tensors, places_)
+             : LimitReached(options_.limit_of_all->max_tensors(),
+                            options_.limit_of_all->tensors());
+}
+
+bool TensorStore::Evict(Device device) {
+  Dropped dropped(options_.events);
+  MutexLock lock(mutex_);
+  for (DeviceOrder& candidates : orders_) {
+    if (candidates.device != device) continue;
+    const Entry* const entry =
+        FindEvictable(candidates.order, /*for_memory=*/true);
+    if (entry == nullptr) return false;
+    dropped.evicted.push_back(Unlink(entry->stored->id));
+    return true;
+  }
+  return false;
+}
+
+bool TensorStore::EvictAny(Dropped& dropped) {
+  const Entry* oldest = nullptr;
+  for (DeviceOrder& candidates : orders_) {
+    const Entry* const entry =
+        FindEvictable(candidates.order, /*for_memory=*/false);
+    if (entry == nullptr) continue;
+    if (oldest == nullptr || entry->last_use < oldest->last_use) oldest = entry;
+  }
+  if (oldest == nullptr) return false;
+  dropped.evicted.push_back(Unlink(oldest->stored->id));
+  return true;
+}
+
+const TensorStore::Entry* TensorStore::FindEvictable(Order& order,
+                                                     bool for_memory) {
+  for (std::size_t i = order.size(); i > 0; --i) {
+    const Entry& entry = index_.find(*order.front())->second->second;
+    // Under the lock nobody comes by another pointer to what only the store
+    // has.
+    const bool is_free =
+        entry.stored.use_count() == 1 && !claims_.contains(*order.front());
+    const bool frees_memory = entry.stored->tensor.buffer().use_count() == 1;
+    if (is_free && (frees_memory || !for_memory)) return &entry;
+    // What could not go now is not looked at again soon.
+    order.splice(order.end(), order, order.begin());
+  }
+  return nullptr;
+}
+
+TensorStore::Order& TensorStore::OrderOf(Device device) {
+  for (DeviceOrder& known : orders_) {
+    if (known.device == device) return known.order;
+  }
+  return orders_.emplace_back(DeviceOrder{device, {}}).order;
+}
+
+TensorStore::Order TensorStore::NewRank(const StoredTensor& stored,
+                                        const std::string& id) {
+  if (!options_.evicts || stored.lease != nullptr) return {};
+  OrderOf(stored.tensor.device());
+  return {&id};
+}
+
+void TensorStore::SetRank(Entry& entry, Order rank) {
+  entry.rank.reset();
+  if (rank.empty()) return;
+  entry.rank = rank.begin();
+  Order& order = OrderOf(entry.stored->tensor.device());
+  order.splice(order.end(), rank);
+  entry.last_use = ++uses_;
+}
+
+void TensorStore::DropRank(const Entry& entry) {
+  if (!entry.rank.has_value()) return;
+  OrderOf(entry.stored->tensor.device()).erase(*entry.rank);
+}
+
+void TensorStore::CountUse(Entry& entry) {
+  Order& order = OrderOf(entry.stored->tensor.device());
+  order.splice(order.end(), order, *entry.rank);
+  entry.last_use = ++uses_;
+}
+
+bool TensorStore::TryTakePlace() {
+  if (places_ >= options_.max_tensors) return false;
+  if (options_.limit_of_all != nullptr && !options_.limit_of_all->Take()) {
+    return false;
+  }
+  ++places_;
+  return true;
+}
+
+void TensorStore::GivePlaceBack() {
+  --places_;
+  if (options_.limit_of_all != nullptr) options_.limit_of_all->GiveBack(1);
 }
 
 std::string TensorStore::NewEtag() {
@@ -309,16 +477,22 @@ void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
   absl::Cleanup undo_position = [&] { tensors_.erase(position); };
   const auto entry = index_.emplace(position->first, position).first;
   absl::Cleanup undo_entry = [&] { index_.erase(entry); };
+  Order rank = NewRank(*position->second.stored, position->first);
   if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
+  SetRank(position->second, std::move(rank));
   std::move(undo_entry).Cancel();
   std::move(undo_position).Cancel();
 }
 
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
-  Entry& entry = index_.find(stored->id)->second->second;
+  const TensorMap::iterator position = index_.find(stored->id)->second;
+  Entry& entry = position->second;
+  Order rank = NewRank(*stored, position->first);
   Reschedule(entry, stored->end());
+  DropRank(entry);
   std::swap(entry.stored, stored);
+  SetRank(entry, std::move(rank));
   return stored;
 }
 
@@ -340,12 +514,14 @@ void TensorStore::Reschedule(Entry& entry, absl::Time due) {
 std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
   const auto it = index_.find(absl::string_view(id.data(), id.size()));
   const TensorMap::iterator position = it->second;
+  DropRank(position->second);
   const Entry entry = std::move(position->second);
   index_.erase(it);
   tensors_.erase(position);
   if (entry.due != absl::InfiniteFuture()) {
     lifetimes_.erase({entry.due, entry.stored->id});
   }
+  if (!claims_.contains(entry.stored->id)) GivePlaceBack();
   return entry.stored;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,8 +23,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "core/device/device.h"
 #include "core/mutex.h"
 #include "core/store/lease.h"
+#include "core/store/tensor_limit.h"
 #include "core/tensor.h"
 
 namespace tensord {
@@ -79,15 +82,37 @@ struct ClaimOptions {
   std::string if_match = {};
 };
 
+// Told of tensors that leave a store without being asked for by name.
+// Implementations are thread-safe, fast, and do not block.
+class StoreEvents {
+ public:
+  virtual ~StoreEvents() = default;
+  virtual void Expired(Device device) = 0;
+  // Made room for others.
+  virtual void Evicted(Device device) = 0;
+};
+
+struct TensorStoreOptions {
+  std::function<absl::Time()> clock = absl::Now;
+  // Most tensors.
+  std::int64_t max_tensors = INT64_MAX;
+  // The same of several stores together; outlives them. Null: no such limit.
+  TensorLimit* limit_of_all = nullptr;
+  // Whether the least recently used tensors make room for new ones. Those never
+  // do that have a lease, that somebody holds, or that are being replaced.
+  bool evicts = false;
+  // Outlives the store. May be null.
+  StoreEvents* events = nullptr;
+};
+
 // Holds tensors by id. A tensor is in it completely or not at all; whoever got
 // one keeps it, whatever becomes of the name. Expired tensors are never
 // returned, and leave with the next Sweep. Thread-safe; no call waits for the
 // elements of a tensor.
 class TensorStore {
  public:
-  using Clock = std::function<absl::Time()>;
-
-  explicit TensorStore(Clock clock = absl::Now);
+  explicit TensorStore(TensorStoreOptions options = {});
+  ~TensorStore();
 
   // Keeps an id for whoever is about to commit a tensor under it; gives it up
   // when destroyed. A tensor that is to be replaced is there until then.
@@ -117,14 +142,17 @@ class TensorStore {
   // (NAME_INVALID: also for replacing without an id), ALREADY_EXISTS
   // (TENSOR_EXISTS), NOT_FOUND (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH)
   // for options.if_match, ABORTED (UPLOAD_CONFLICT: somebody else holds a
-  // claim). The store has to outlive the claim.
+  // claim), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED: there are as many tensors as
+  // there may be, claims for new ones included, and none makes room). The store
+  // has to outlive the claim.
   absl::StatusOr<Claim> ClaimId(std::string_view id, ClaimOptions options = {});
 
   // NOT_FOUND (TENSOR_NOT_FOUND).
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Get(
       std::string_view id) const;
 
-  // The same, and a use of it: renews the lease.
+  // The same, and a use of it: renews the lease, and makes it the last to be
+  // evicted.
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Use(std::string_view id);
   // A use that took its time comes to its end; another one. `stored` need not
   // be in the store any more.
@@ -154,16 +182,36 @@ class TensorStore {
   // Drops what has expired; returns how many.
   std::size_t Sweep();
 
+  // Drops the least recently used tensor whose memory on `device` returns with
+  // it: that shares its buffer with no other. False if there is none, or
+  // nothing is evicted here.
+  bool Evict(Device device);
+
   // Number of tensors, expired ones that were not swept included.
   std::size_t size() const;
 
+  // Most tensors that there may be.
+  std::int64_t max_tensors() const;
+
  private:
+  // Ids in tensors_, the least recently used first. A tensor that was found in
+  // use when it was to be evicted counts as used.
+  using Order = std::list<const std::string*>;
+  struct DeviceOrder {
+    Device device;
+    Order order;
+  };
   struct Entry {
     std::shared_ptr<const StoredTensor> stored;
     // When Sweep looks at it: not after it expires, but before that where the
     // lease was renewed. InfiniteFuture: never.
     absl::Time due;
+    // Its place in the order of its device; nothing if it is never evicted.
+    std::optional<Order::iterator> rank = {};
+    // Rises with every use.
+    std::uint64_t last_use = 0;
   };
+  class Dropped;
   using TensorMap = std::map<std::string, Entry, std::less<>>;
 
   std::string NewEtag() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -177,6 +225,29 @@ class TensorStore {
   // The end of tensors_ if there is none.
   TensorMap::const_iterator Find(std::string_view id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A place for the tensor of a new claim; drops what has expired if there is
+  // none, then what may be evicted.
+  absl::Status TakePlace(absl::Time now, Dropped& dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TryTakePlace() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GivePlaceBack() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Sweep(absl::Time now, Dropped& dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of the device's tensors that may be evicted.
+  Order& OrderOf(Device device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A node for the order that `stored` belongs in; empty if in none.
+  Order NewRank(const StoredTensor& stored, const std::string& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Puts the entry, which is in no order, at the end of that of its device.
+  void SetRank(Entry& entry, Order rank) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes the entry out of its order.
+  void DropRank(const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountUse(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The first of an order that may go; null if none. `for_memory`: whose memory
+  // returns.
+  const Entry* FindEvictable(Order& order, bool for_memory)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool EvictAny(Dropped& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Link and Replace leave everything as it was if memory runs out.
   // REQUIRES: nothing is stored under that id.
   void Link(std::shared_ptr<const StoredTensor> stored)
@@ -193,7 +264,7 @@ class TensorStore {
   std::shared_ptr<const StoredTensor> Unlink(std::string_view id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  Clock clock_;
+  const TensorStoreOptions options_;
   mutable Mutex mutex_;
   // Seeded by the system, which is too slow to be asked for every id.
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
@@ -212,6 +283,12 @@ class TensorStore {
       ABSL_GUARDED_BY(mutex_);
   std::unordered_set<std::string, absl::Hash<std::string>> claims_
       ABSL_GUARDED_BY(mutex_);
+  // One for each device that had such tensors.
+  std::vector<DeviceOrder> orders_ ABSL_GUARDED_BY(mutex_);
+  std::uint64_t uses_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Ids that belong to a tensor, to a claim, or to both; each takes a place of
+  // the limits.
+  std::int64_t places_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t next_etag_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 

@@ -13,6 +13,8 @@ struct TenantLimits {
   // Most bytes of tensors and uploads on each device; percentages are of the
   // device's limit.
   MemorySize memory{.value = 100, .is_percent = true};
+  // Most tensors.
+  std::int64_t max_tensors = INT64_MAX;
   // Most calls at a time.
   std::int64_t max_calls = INT64_MAX;
 };

@@ -85,6 +85,14 @@ class Metrics::Counters final : public prometheus::Collectable {
                                {"result", is_used ? "used" : "refused"}});
   }
 
+  Counter& Expiries(Device device) {
+    return expiry_family_.Add({{"device", DeviceString(device)}});
+  }
+
+  Counter& Evictions(Device device) {
+    return eviction_family_.Add({{"device", DeviceString(device)}});
+  }
+
   Counter& Rejected(std::string_view reason) {
     if (!IsReason(reason)) reason = "other";
     MutexLock lock(mutex_);
@@ -155,6 +163,16 @@ class Metrics::Counters final : public prometheus::Collectable {
               "Files of tokens and certificates that changed, and whether "
               "they were used.")
           .Register(registry_);
+  prometheus::Family<Counter>& expiry_family_ =
+      prometheus::BuildCounter()
+          .Name("tensord_expiries_total")
+          .Help("Tensors whose lifetime or lease ended.")
+          .Register(registry_);
+  prometheus::Family<Counter>& eviction_family_ =
+      prometheus::BuildCounter()
+          .Name("tensord_evictions_total")
+          .Help("Tensors that made room for others.")
+          .Register(registry_);
   Mutex mutex_;
   std::map<ConversionKey, Conversions> conversions_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Counter*, std::less<>> rejected_
@@ -194,6 +212,14 @@ void Metrics::RefusedBytes(std::int64_t bytes) {
 
 void Metrics::Refused(std::string_view reason) {
   counters_->Rejected(reason).Increment();
+}
+
+void Metrics::Expired(Device device) {
+  counters_->Expiries(device).Increment();
+}
+
+void Metrics::Evicted(Device device) {
+  counters_->Evictions(device).Increment();
 }
 
 void Metrics::Reloaded(std::string_view files, bool is_used) {

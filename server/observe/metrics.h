@@ -31,6 +31,8 @@ class Metrics final : public ServiceEvents, public CallObserver {
   void Queued(Device device, absl::Duration duration) override;
   void RefusedBytes(std::int64_t bytes) override;
   void Refused(std::string_view reason) override;
+  void Expired(Device device) override;
+  void Evicted(Device device) override;
 
   // Files of this kind changed, and could be used or not.
   void Reloaded(std::string_view files, bool is_used);

@@ -8,14 +8,14 @@
 #include "absl/time/time.h"
 #include "core/device/device.h"
 #include "core/dtype.h"
+#include "core/store/tensor_store.h"
 
 namespace tensord {
 
-// Told of what calls do. Implementations are thread-safe, fast, and do not
-// block.
-class ServiceEvents {
+// Told of what calls do, and of what leaves the store. Implementations are
+// thread-safe, fast, and do not block.
+class ServiceEvents : public StoreEvents {
  public:
-  virtual ~ServiceEvents() = default;
   // Bytes of array data that arrived, or were sent.
   virtual void ArrayBytesReceived(std::int64_t bytes) = 0;
   virtual void ArrayBytesSent(std::int64_t bytes) = 0;

@@ -54,10 +54,17 @@ absl::StatusOr<std::shared_ptr<Buffer>> BufferAllocator::Allocate(
                      max_buffer_bytes_));
   }
   auto buffer = TryAllocate(**backend, size_bytes);
-  while (absl::IsResourceExhausted(buffer.status()) && make_room_(device)) {
+  while (absl::IsResourceExhausted(buffer.status()) &&
+         CanEverFit(device, size_bytes) && make_room_(device)) {
     buffer = TryAllocate(**backend, size_bytes);
   }
   return buffer;
+}
+
+bool BufferAllocator::CanEverFit(Device device, std::int64_t size_bytes) const {
+  return size_bytes <= quotas_.Of(device).limit_bytes() &&
+         (own_quotas_ == nullptr ||
+          size_bytes <= own_quotas_->Of(device).limit_bytes());
 }
 
 absl::StatusOr<std::shared_ptr<void>> BufferAllocator::ReserveOwn(

@@ -19,7 +19,8 @@ namespace tensord {
 class BufferAllocator {
  public:
   // Gives back memory of a device that is short of it, or of which the tenant
-  // has no more. True says that some was, and another try makes sense.
+  // has no more; not asked where a limit is below what is wanted. True says
+  // that some was, and another try makes sense.
   using MakeRoom = std::function<bool(Device device)>;
 
   // `devices`, and quotas for each of them, have to outlive the allocator.
@@ -38,6 +39,8 @@ class BufferAllocator {
                                                    std::int64_t size_bytes);
 
  private:
+  // Whether limits allow for as much where nothing else is.
+  bool CanEverFit(Device device, std::int64_t size_bytes) const;
   absl::StatusOr<std::shared_ptr<void>> ReserveOwn(Device device,
                                                    std::int64_t size_bytes);
   absl::StatusOr<std::shared_ptr<Buffer>> TryAllocate(DeviceBackend& backend,

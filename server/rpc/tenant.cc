@@ -13,7 +13,9 @@ Tenant::Tenant(std::string name, const ServiceContext& context,
       allocator_(*context_.devices, *context_.quotas, context_.own_quotas,
                  context_.limits.max_tensor_bytes,
                  [this](Device device) {
-                   return context_.uploads->DropOldest(device);
+                   return context_.uploads->DropOldest(device) ||
+                          context_.store->Sweep() > 0 ||
+                          context_.store->Evict(device);
                  }),
       calls_(context_, allocator_),
       call_limit_(max_calls) {}

@@ -16,8 +16,15 @@ namespace tensord {
 // In the order of who needs whom.
 class Tenants::Holder {
  public:
-  Holder(std::string name, const Options& options, ServiceContext context)
-      : uploads_(options.upload_resume_window) {
+  Holder(std::string name, const Options& options, TensorLimit& tensor_limit,
+         ServiceContext context)
+      : store_({.max_tensors = options.are_told_apart
+                                   ? options.limits.max_tensors
+                                   : options.max_tensors,
+                .limit_of_all = &tensor_limit,
+                .evicts = options.evicts,
+                .events = context.events}),
+        uploads_(options.upload_resume_window) {
     context.store = &store_;
     context.requests = &requests_;
     context.uploads = &uploads_;
@@ -46,7 +53,7 @@ class Tenants::Holder {
 };
 
 Tenants::Tenants(Options options, const ServiceContext& shared)
-    : options_(options), shared_(shared) {}
+    : options_(options), shared_(shared), tensor_limit_(options.max_tensors) {}
 
 Tenants::~Tenants() = default;
 
@@ -61,7 +68,8 @@ absl::StatusOr<Tenant*> Tenants::Find(std::string_view name) {
                                   " tenants, which is as many as there may "
                                   "be"));
   }
-  auto holder = std::make_unique<Holder>(std::string(name), options_, shared_);
+  auto holder = std::make_unique<Holder>(std::string(name), options_,
+                                         tensor_limit_, shared_);
   Tenant* const tenant = &holder->tenant();
   holders_.emplace(name, std::move(holder));
   return tenant;

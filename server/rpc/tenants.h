@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/mutex.h"
+#include "core/store/tensor_limit.h"
 #include "server/access/tenant_limits.h"
 #include "server/rpc/tenant.h"
 
@@ -29,6 +30,11 @@ class Tenants {
 
   struct Options {
     TenantLimits limits;
+    // Most tensors of all tenants together.
+    std::int64_t max_tensors = INT64_MAX;
+    // Whether the least recently used tensors of a tenant make room for its
+    // new ones.
+    bool evicts = false;
     // Whether callers are told apart; if not, only the tenant "" is asked for.
     bool are_told_apart = false;
     // Of Uploads.
@@ -58,6 +64,7 @@ class Tenants {
 
   const Options options_;
   const ServiceContext shared_;
+  TensorLimit tensor_limit_;
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Holder>, std::less<>> holders_
       ABSL_GUARDED_BY(mutex_);

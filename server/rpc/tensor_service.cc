@@ -479,6 +479,7 @@ class Service final : public ServiceBase {
         QuotasOf(context).Of(kCpuDevice).limit_bytes());
     limits.set_max_dimensions(static_cast<int>(kMaxDimensions));
     limits.set_max_upload_parts(static_cast<int>(Upload::kMaxParts));
+    limits.set_max_tensors(context.store->max_tensors());
     *info.mutable_start_time() = WriteTimestamp(context.start_time);
   }
 

@@ -29,7 +29,7 @@ namespace tensord {
 // What the first message of a stream says.
 struct UploadPlan {
   std::string tensor_id;
-  ClaimOptions claiming;
+  ClaimOptions claiming = {};
   // Of the declaration but for the part; not needed without a request id.
   std::uint64_t digest = 0;
   DeclaredArray array;

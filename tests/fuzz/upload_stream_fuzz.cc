@@ -45,6 +45,8 @@ class NoEvents final : public ServiceEvents {
   void Converted(DType, DType, Device, Device, absl::Duration) override {}
   void Queued(Device, absl::Duration) override {}
   void RefusedBytes(std::int64_t) override {}
+  void Expired(Device) override {}
+  void Evicted(Device) override {}
   void Refused(std::string_view) override {}
 };
 
@@ -484,7 +486,7 @@ class Streams {
   const std::string_view input_;
   absl::Time now_ = absl::UnixEpoch();
   NoEvents events_;
-  TensorStore store_{[this] { return now_; }};
+  TensorStore store_{{.clock = [this] { return now_; }}};
   DeviceQuotas quotas_;
   RequestLog requests_{[this] { return now_; }};
   Uploads uploads_{absl::Seconds(10), [this] { return now_; }};

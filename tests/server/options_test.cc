@@ -139,6 +139,24 @@ std::vector<FlagCase> FlagCases() {
          return std::to_string(
              absl::ToInt64Seconds(o.server.upload_resume_window));
        }},
+      {"max_tensors",
+       "TENSORD_MAX_TENSORS",
+       {"7", "5000000000"},
+       [](const ProgramOptions& o) {
+         return absl::StrCat(o.server.max_tensors);
+       }},
+      {"tenant_max_tensors",
+       "TENSORD_TENANT_MAX_TENSORS",
+       {"7", "5000000000"},
+       [](const ProgramOptions& o) {
+         return absl::StrCat(o.server.tenant_limits.max_tensors);
+       }},
+      {"eviction",
+       "TENSORD_EVICTION",
+       {"lru", "lru"},
+       [](const ProgramOptions& o) -> std::string {
+         return o.server.evicts ? "lru" : "none";
+       }},
       {"drain_seconds",
        "TENSORD_DRAIN_SECONDS",
        {"0", "3600"},
@@ -301,6 +319,9 @@ TEST(ParseOptionsTest, RefusesWithTheFlagAndTheValue) {
            {{"--insecure=maybe"}, {}, {"--insecure", "maybe"}},
            {{"--drain_seconds=soon"}, {}, {"--drain_seconds", "soon"}},
            {{"--drain_seconds=-1"}, {}, {"--drain_seconds", "-1"}},
+           {{"--eviction=fifo"}, {}, {"--eviction", "none or lru"}},
+           {{"--max_tensors=0"}, {}, {"--max_tensors", "above 0"}},
+           {{"--tenant_max_tensors=-1"}, {}, {"--tenant_max_tensors", "-1"}},
            {{"--upload_resume_seconds=3601"},
             {},
             {"--upload_resume_seconds", "3600"}},

@@ -1,5 +1,6 @@
 """What becomes of stored tensors: replaced, leased, counted, evicted."""
 
+import hashlib
 import threading
 import time
 
@@ -12,6 +13,7 @@ from wire_harness import ALREADY_EXISTS
 from wire_harness import CALL_SECONDS
 from wire_harness import INVALID_ARGUMENT
 from wire_harness import NOT_FOUND
+from wire_harness import RESOURCE_EXHAUSTED
 from wire_stubs import pb
 
 ARRAY = np.arange(6, dtype=np.float32)
@@ -439,3 +441,226 @@ def test_an_update_begins_and_ends_a_lease(wire):
 def test_longest_lease_is_accepted(wire):
     made = made_with("create", wire, lease=dict(seconds=TEN_YEARS))
     assert made.lease.seconds == TEN_YEARS
+
+
+# Limits on their number.
+
+
+@pytest.fixture(scope="module")
+def few_server():
+    process = harness.ServerProcess("--max_tensors=4")
+    yield process
+    assert process.stop() == 0, process.log()
+
+
+@pytest.fixture
+def few(few_server):
+    """A connection to a server that holds three tensors beside the sentinel."""
+    wire = harness.Wire(few_server)
+    create(wire, harness.sentinel_array(), harness.SENTINEL, replace=True)
+    yield wire
+    wire.clear()
+    wire.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_refuses_too_many_tensors(few, way):
+    assert few.limits.max_tensors == 4
+    for name in "abc":
+        create(few, tensor_id=name)
+    for tensor_id in ("", "d"):
+        with few.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED",
+                         metadata=dict(limitTensors="4",
+                                       usedTensors="4")) as caught:
+            WAYS[way](few, tensor_id=tensor_id)
+        assert "QuotaFailure" in caught.refusal.details
+        assert caught.refusal.details["RetryInfo"].retry_delay.ToSeconds() < 5
+    WAYS[way](few, replace=True)
+    delete(few)
+    WAYS[way](few, tensor_id="d")
+
+
+def test_uploads_under_way_count(few):
+    create(few)
+    create(few, tensor_id="b")
+    sent = threading.Event()
+
+    def messages():
+        yield next(upload_messages(tensor_id="c"))
+        sent.set()
+        time.sleep(CALL_SECONDS)
+
+    before = few.memory_used()
+    call = few.stub.UploadTensor.future(messages(), timeout=CALL_SECONDS)
+    assert sent.wait(CALL_SECONDS)
+    few.await_memory(before + ARRAY.nbytes)
+    with few.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"):
+        create(few, tensor_id="d")
+    call.cancel()
+    few.await_memory(before)
+    create(few, tensor_id="d")
+
+
+def test_expired_tensors_make_room(few):
+    for name in "abc":
+        create(few, tensor_id=name,
+               options=pb.TensorOptions(ttl=dict(nanos=100_000_000)))
+    time.sleep(0.12)
+    for name in "def":
+        create(few, tensor_id=name)
+
+
+def test_tenants_have_limits_of_their_own(tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("".join(
+        f"sha256:{hashlib.sha256(name.encode()).hexdigest()} {name} "
+        "read,write\n" for name in ("alice", "bob")))
+    process = harness.ServerProcess(
+        f"--auth_tokens={tokens}", "--max_tensors=3", "--tenant_max_tensors=2")
+    wires = {name: harness.Wire(process, metadata=harness.bearer(name))
+             for name in ("alice", "bob")}
+    alice, bob = wires["alice"], wires["bob"]
+    assert alice.limits.max_tensors == 2
+    for name in "ab":
+        create(alice, tensor_id=name)
+    with alice.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED",
+                       metadata=dict(limitTensors="2", usedTensors="2")):
+        create(alice, tensor_id="c")
+    create(bob)
+    with bob.refused(RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED",
+                     metadata=dict(limitTensors="3", usedTensors="3")):
+        create(bob, tensor_id="b")
+    # What is not there is denied alike, whatever it is wanted for.
+    with bob.refused(harness.PERMISSION_DENIED, "TENSOR_DENIED"):
+        create(bob, tensor_id="b", if_match="other")
+    delete(alice)
+    create(bob, tensor_id="b")
+    for wire in wires.values():
+        wire.close()
+    assert process.stop() == 0, process.log()
+
+
+# Eviction.
+
+BLOCK = np.zeros(harness.MIB, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def lru_server():
+    process = harness.ServerProcess("--memory_limit=8MiB", "--max_tensors=16",
+                                    "--eviction=lru", metrics=True)
+    yield process
+    assert process.stop() == 0, process.log()
+
+
+@pytest.fixture
+def lru(lru_server):
+    """A server without a sentinel: it would be evicted."""
+    wire = harness.Wire(lru_server)
+    wire.clear()
+    yield wire
+    wire.clear()
+    wire.close()
+
+
+def ids(wire):
+    return "".join(sorted(name.removeprefix("tensors/")
+                          for name in wire.names()))
+
+
+def evictions(wire):
+    return wire.server.metrics().get(
+        'tensord_evictions_total{device="cpu"}', 0)
+
+
+@pytest.mark.parametrize("way", ["create", "upload"])
+def test_evicts_the_least_recently_used(lru, way):
+    before = evictions(lru)
+    for name in "abcdefgh":
+        WAYS[way](lru, BLOCK, name)
+    lru.read("tensors/a")
+    get(lru, "tensors/b")
+    WAYS[way](lru, BLOCK, "i")
+    assert ids(lru) == "acdefghi"
+    WAYS[way](lru, np.zeros(3 * harness.MIB, np.uint8), "j")
+    assert ids(lru) == "afghij"
+    assert evictions(lru) == before + 4
+
+
+def test_evicts_for_transformed_tensors_but_not_their_source(lru):
+    for name in "abcdefgh":
+        create(lru, BLOCK, name)
+    transform(lru, tensor_id="i", source="tensors/a")
+    assert ids(lru) == "acdefghi"
+
+
+def test_evicts_where_there_are_too_many(lru):
+    for number in range(20):
+        create(lru, tensor_id=f"n{number:02}")
+    assert lru.names() == tuple(
+        f"tensors/n{number:02}" for number in range(4, 20))
+
+
+def test_never_evicts_leased_tensors(lru):
+    for name in "abcdefgh":
+        create(lru, BLOCK, name, options=pb.TensorOptions(
+            lease=dict(seconds=60)))
+    with harness.refusal_of() as caught:
+        create(lru, BLOCK, "i")
+    harness.check_refusal(caught.refusal, RESOURCE_EXHAUSTED,
+                          "MEMORY_EXHAUSTED")
+    assert ids(lru) == "abcdefgh"
+    update(lru, "tensors/c", paths=["lease"])
+    create(lru, BLOCK, "i")
+    assert ids(lru) == "abdefghi"
+
+
+def test_never_evicts_what_is_being_read(lru):
+    array = np.random.default_rng(1).integers(
+        0, 255, 7 * harness.MIB, np.uint8)
+    upload(lru, array, "a")
+    responses = lru.stub.DownloadTensor(
+        pb.DownloadTensorRequest(name="tensors/a"), timeout=CALL_SECONDS)
+    first = next(responses)
+    with harness.refusal_of() as caught:
+        upload(lru, np.zeros(2 * harness.MIB, np.uint8), "b")
+    harness.check_refusal(caught.refusal, RESOURCE_EXHAUSTED,
+                          "MEMORY_EXHAUSTED")
+    assert ids(lru) == "a"
+    _, data = harness.join_download([first, *responses])
+    assert data == array.tobytes()
+
+
+def test_evicts_nothing_for_what_can_never_fit(lru):
+    before = evictions(lru)
+    for name in "ab":
+        create(lru, BLOCK, name)
+    for size, code, reason in (
+            (8 * harness.MIB + 1, INVALID_ARGUMENT, "TENSOR_TOO_LARGE"),
+            (1 << 40, INVALID_ARGUMENT, "TENSOR_TOO_LARGE")):
+        spec = pb.ArraySpec(dtype=pb.DTYPE_UINT8, shape=[size])
+        with harness.refusal_of() as caught:
+            lru.upload([harness.upload_head(
+                harness.raw_declaration(spec, size))])
+        harness.check_refusal(caught.refusal, code, reason)
+    assert ids(lru) == "ab"
+    assert evictions(lru) == before
+
+
+def test_counts_expiries(lru):
+    series = 'tensord_expiries_total{device="cpu"}'
+    before = lru.server.metrics().get(series, 0)
+    create(lru, options=pb.TensorOptions(ttl=dict(nanos=1_000_000)))
+    time.sleep(0.01)
+    create(lru, options=pb.TensorOptions(lease=dict(nanos=1_000_000)))
+    time.sleep(0.01)
+    create(lru)
+    assert lru.server.metrics()[series] == before + 2
+
+
+def test_evicts_nothing_unless_asked(wire):
+    array = np.zeros(harness.MAX_TENSOR_BYTES, np.uint8)
+    for name in "abc":
+        upload(wire, array, name)
+    with wire.refused(RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED"):
+        upload(wire, array, "d")

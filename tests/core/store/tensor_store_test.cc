@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/error.h"
 
 namespace tensord {
@@ -82,7 +84,7 @@ class TensorStoreTest : public testing::Test {
   }
 
   absl::Time now_ = absl::FromUnixSeconds(1000);
-  TensorStore store_{[this] { return now_; }};
+  TensorStore store_{{.clock = [this] { return now_; }}};
 };
 
 TEST(CheckTensorIdTest, AcceptsTheWholeAlphabet) {
@@ -563,6 +565,270 @@ TEST_F(TensorStoreTest, LifetimesAreThoseOfAModel) {
   }
 }
 
+void ExpectFull(const absl::Status& status, std::string_view limit,
+                std::string_view used) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  const ErrorDetails details = GetErrorDetails(status);
+  EXPECT_EQ(details.reason, reason::kQuotaExceeded);
+  EXPECT_EQ(details.metadata.at("limitTensors"), limit);
+  EXPECT_EQ(details.metadata.at("usedTensors"), used);
+}
+
+TEST_F(TensorStoreTest, HasNoMoreTensorsThanItMay) {
+  TensorStore store({.clock = [this] { return now_; }, .max_tensors = 2});
+  EXPECT_EQ(store.max_tensors(), 2);
+  auto first = store.ClaimId("a");
+  {
+    const auto second = store.ClaimId("b");
+    ExpectFull(store.ClaimId("c").status(), "2", "2");
+    ExpectFull(store.ClaimId("").status(), "2", "2");
+  }
+  const auto second = store.ClaimId("c");
+  ASSERT_TRUE(second.ok()) << "a claim that ended takes no place";
+  ASSERT_TRUE(std::move(*first).Commit(MakeTensor(), {}).ok());
+  ExpectFull(store.ClaimId("d").status(), "2", "2");
+  {
+    auto instead = store.ClaimId("a", {.replace = true});
+    ASSERT_TRUE(instead.ok()) << "it takes the place of the old one";
+    ASSERT_TRUE(std::move(*instead).Commit(MakeTensor(), {}).ok());
+  }
+  ExpectFull(store.ClaimId("d").status(), "2", "2");
+  {
+    auto instead = store.ClaimId("a", {.replace = true});
+    ASSERT_TRUE(store.Delete("a", "").ok());
+    ExpectFull(store.ClaimId("d").status(), "2", "2");
+    ASSERT_TRUE(std::move(*instead).Commit(MakeTensor(), {}).ok());
+  }
+  ASSERT_TRUE(store.Delete("a", "").ok());
+  EXPECT_TRUE(store.ClaimId("d").ok());
+}
+
+TEST_F(TensorStoreTest, ExpiredTensorsTakeNoPlaces) {
+  TensorStore store({.clock = [this] { return now_; }, .max_tensors = 1});
+  auto claim = store.ClaimId("a");
+  ASSERT_TRUE(
+      std::move(*claim).Commit(MakeTensor(), {.ttl = absl::Seconds(1)}).ok());
+  ExpectFull(store.ClaimId("b").status(), "1", "1");
+  Pass(absl::Seconds(1));
+  EXPECT_TRUE(store.ClaimId("b").ok());
+  EXPECT_EQ(store.size(), 0U);
+}
+
+class CountedEvents final : public StoreEvents {
+ public:
+  void Expired(Device) override { ++expiries; }
+  void Evicted(Device) override { ++evictions; }
+  std::atomic<int> expiries{0};
+  std::atomic<int> evictions{0};
+};
+
+class EvictionTest : public testing::Test {
+ protected:
+  // One of a buffer of its own unless there is another.
+  void Put(std::string_view id, const Lifetime& lifetime = {},
+           std::shared_ptr<const Buffer> buffer = nullptr,
+           Device device = kCpuDevice) {
+    static std::byte memory[16];
+    if (buffer == nullptr) {
+      buffer = std::make_shared<const Buffer>(device, memory, sizeof memory,
+                                              nullptr);
+    }
+    auto claim = store_.ClaimId(id, {.replace = true});
+    ASSERT_TRUE(claim.ok()) << claim.status();
+    const auto stored = std::move(*claim).Commit(
+        Tensor(DType::kFloat32, DenseLayout({1}), std::move(buffer)), lifetime);
+    ASSERT_TRUE(stored.ok());
+  }
+
+  // The ids that are left, in one string.
+  std::string Ids() {
+    std::string ids;
+    for (const auto& stored : store_.List("", 100)) ids += stored->id;
+    return ids;
+  }
+
+  static constexpr Device kOther{DeviceType::kCuda, 0};
+
+  absl::Time now_ = absl::FromUnixSeconds(1000);
+  CountedEvents events_;
+  TensorStore store_{{.clock = [this] { return now_; },
+                      .max_tensors = 4,
+                      .evicts = true,
+                      .events = &events_}};
+};
+
+TEST_F(EvictionTest, TakesTheLeastRecentlyUsed) {
+  for (const char* id : {"a", "b", "c", "d"}) Put(id);
+  ASSERT_TRUE(store_.Use("a").ok());
+  ASSERT_TRUE(store_.Get("b").ok()) << "which is no use";
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "acd");
+  Put("c");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "ac");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "c");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(events_.evictions, 4);
+  EXPECT_EQ(events_.expiries, 0);
+}
+
+TEST_F(EvictionTest, MakesPlacesForNewTensors) {
+  for (const char* id : {"a", "b", "c", "d", "e"}) Put(id);
+  EXPECT_EQ(Ids(), "bcde");
+  ASSERT_TRUE(store_.Use("b").ok());
+  Put("f");
+  EXPECT_EQ(Ids(), "bdef");
+  Put("f");
+  EXPECT_EQ(Ids(), "bdef") << "what replaces needs no place";
+  EXPECT_FALSE(store_.ClaimId("b").ok());
+  EXPECT_EQ(Ids(), "bdef") << "what is refused takes none";
+  EXPECT_EQ(events_.evictions, 2);
+}
+
+TEST_F(EvictionTest, TakesWhatHasExpiredFirst) {
+  Put("a");
+  Put("b", {.ttl = absl::Seconds(1)});
+  Put("c", {.lease = absl::Seconds(1)});
+  Put("d");
+  now_ += absl::Seconds(1);
+  Put("e");
+  Put("f");
+  EXPECT_EQ(Ids(), "adef");
+  EXPECT_EQ(events_.expiries, 2);
+  EXPECT_EQ(events_.evictions, 0);
+}
+
+TEST_F(EvictionTest, NeverTakesLeasedTensors) {
+  Put("a", {.lease = absl::Seconds(10)});
+  Put("b");
+  ASSERT_TRUE(store_.Update("b", "", {.lease = absl::Seconds(10)}).ok());
+  Put("c", {.lease = absl::Seconds(10)});
+  ASSERT_TRUE(
+      store_.Update("c", "", {.expire_time = absl::InfiniteFuture()}).ok());
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "ab");
+}
+
+TEST_F(EvictionTest, NeverTakesWhatSomebodyHolds) {
+  Put("a");
+  Put("b");
+  Put("c");
+  const auto reader = *store_.Use("a");
+  const std::shared_ptr<const Buffer> sender =
+      (*store_.Get("b"))->tensor.buffer();
+  auto claim = store_.ClaimId("c", {.replace = true});
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "abc");
+}
+
+TEST_F(EvictionTest, TakesNoMemoryThatOthersShare) {
+  Put("a");
+  Put("b", {}, (*store_.Get("a"))->tensor.buffer());
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  ASSERT_TRUE(store_.Delete("a", "").ok());
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+}
+
+TEST_F(EvictionTest, TakesViewsForTheirPlaces) {
+  Put("a");
+  for (const char* id : {"b", "c", "d"}) {
+    Put(id, {}, (*store_.Get("a"))->tensor.buffer());
+  }
+  Put("e");
+  EXPECT_EQ(Ids(), "bcde");
+}
+
+TEST_F(EvictionTest, TellsDevicesApart) {
+  Put("a", {}, nullptr, kOther);
+  Put("b");
+  Put("c", {}, nullptr, kOther);
+  Put("d");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "acd");
+  Put("c");
+  EXPECT_TRUE(store_.Evict(kOther));
+  EXPECT_FALSE(store_.Evict(kOther)) << "the other is on the CPU now";
+  EXPECT_EQ(Ids(), "cd");
+  Put("e", {}, nullptr, kOther);
+  Put("f");
+  Put("g");
+  EXPECT_EQ(Ids(), "cefg") << "places are those of all devices";
+}
+
+TEST_F(EvictionTest, RefusesWhereNothingMayGo) {
+  for (const char* id : {"a", "b", "c", "d"}) {
+    Put(id, {.lease = absl::Seconds(10)});
+  }
+  ExpectFull(store_.ClaimId("e").status(), "4", "4");
+  EXPECT_EQ(Ids(), "abcd");
+}
+
+TEST_F(EvictionTest, IsOffUnlessAskedFor) {
+  TensorStore store;
+  auto claim = store.ClaimId("a");
+  ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(), {}).ok());
+  EXPECT_FALSE(store.Evict(kCpuDevice));
+}
+
+// What is evicted is always what a plain list says.
+TEST_F(EvictionTest, FollowsAModel) {
+  std::mt19937 random(1);
+  std::vector<std::string> order;
+  for (int step = 0; step < 20000; ++step) {
+    const std::string id(1, static_cast<char>('a' + random() % 7));
+    const auto it = std::find(order.begin(), order.end(), id);
+    switch (random() % 4) {
+      case 0:
+        if (it != order.end()) {
+          order.erase(it);
+        } else if (order.size() == 4) {
+          order.erase(order.begin());
+        }
+        Put(id);
+        order.push_back(id);
+        break;
+      case 1:
+        ASSERT_EQ(store_.Use(id).ok(), it != order.end());
+        if (it != order.end()) std::rotate(it, it + 1, order.end());
+        break;
+      case 2:
+        ASSERT_EQ(store_.Delete(id, "").ok(), it != order.end());
+        if (it != order.end()) order.erase(it);
+        break;
+      default:
+        ASSERT_EQ(store_.Evict(kCpuDevice), !order.empty());
+        if (!order.empty()) order.erase(order.begin());
+    }
+    std::vector<std::string> sorted = order;
+    std::sort(sorted.begin(), sorted.end());
+    ASSERT_EQ(Ids(), absl::StrJoin(sorted, ""));
+  }
+}
+
+TEST(TensorLimitTest, IsSharedByStores) {
+  TensorLimit limit(2);
+  std::optional<TensorStore> first;
+  first.emplace(TensorStoreOptions{.max_tensors = 5, .limit_of_all = &limit});
+  TensorStore second({.max_tensors = 1, .limit_of_all = &limit});
+  EXPECT_EQ(first->max_tensors(), 2);
+  EXPECT_EQ(second.max_tensors(), 1);
+  const auto put = [](TensorStore& store) {
+    auto claim = store.ClaimId("");
+    ASSERT_TRUE(claim.ok());
+    ASSERT_TRUE(std::move(*claim).Commit(MakeTensor(), {}).ok());
+  };
+  put(second);
+  ExpectFull(second.ClaimId("").status(), "1", "1");
+  put(*first);
+  ExpectFull(first->ClaimId("").status(), "2", "2");
+  EXPECT_EQ(limit.tensors(), 2);
+  first.reset();
+  EXPECT_EQ(limit.tensors(), 1);
+}
+
 TEST(LeaseTest, IsRenewedByTheLatestOfManyThreads) {
   const absl::Time start = absl::FromUnixSeconds(1000);
   Lease lease(absl::Hours(1), start);
@@ -608,7 +874,7 @@ TEST_F(TensorStoreTest, PagesMeetEveryTensorOnce) {
 }
 
 TEST_F(TensorStoreTest, EveryChangeHasAnEtagOfItsOwn) {
-  TensorStore other([this] { return now_; });
+  TensorStore other({.clock = [this] { return now_; }});
   std::set<std::string> etags;
   for (int i = 0; i < 50; ++i) {
     EXPECT_TRUE(etags.insert(Put(absl::StrCat(i))->etag).second);
@@ -653,13 +919,16 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
     return std::shared_ptr<void>(&live, [&live](void*) { --live; });
   };
   {
-    TensorStore store([&time] { return absl::FromUnixNanos(time); });
+    TensorLimit limit(4);
+    TensorStore store({.clock = [&time] { return absl::FromUnixNanos(time); },
+                       .limit_of_all = &limit,
+                       .evicts = true});
     const auto work = [&](unsigned seed) {
       std::mt19937 random(seed);
       for (int step = 0; step < kSteps; ++step) {
         const std::string id = absl::StrCat("id/", random() % 5);
         time += 1;
-        switch (random() % 7) {
+        switch (random() % 8) {
           case 0:
           case 1: {
             ClaimOptions options{.replace = random() % 2 == 0};
@@ -668,6 +937,7 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
               if (stored.ok()) options.if_match = (*stored)->etag;
             }
             auto claim = store.ClaimId(id, options);
+            EXPECT_LE(limit.tensors(), limit.max_tensors());
             if (!claim.ok()) break;
             ++claims;
             if (random() % 4 == 0) break;
@@ -682,7 +952,8 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
             break;
           }
           case 2: {
-            const auto stored = store.Get(id);
+            const auto stored =
+                random() % 2 == 0 ? store.Get(id) : store.Use(id);
             if (!stored.ok()) break;
             EXPECT_EQ((*stored)->id, id);
             EXPECT_LE((*stored)->create_time, (*stored)->update_time);
@@ -713,6 +984,9 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
             }
             break;
           }
+          case 6:
+            store.Evict(kCpuDevice);
+            break;
           default:
             store.Sweep();
         }
@@ -724,6 +998,7 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
     }
     EXPECT_GT(claims, 0);
     EXPECT_EQ(live, static_cast<int>(store.size()));
+    EXPECT_EQ(limit.tensors(), static_cast<std::int64_t>(store.size()));
     for (int i = 0; i < 5; ++i) {
       const auto claim = store.ClaimId(absl::StrCat("id/", i));
       EXPECT_NE(claim.status().code(), absl::StatusCode::kAborted)

@@ -172,6 +172,16 @@ TEST_F(MetricsTest, MadeUpMethodsAndReasonsMakeNoSeries) {
   EXPECT_EQ(Value("tensord_rejected_total{reason=\"other\"}"), 1000);
 }
 
+TEST_F(MetricsTest, CountsTensorsThatLeave) {
+  metrics_->Expired(kCpuDevice);
+  metrics_->Evicted(kCpuDevice);
+  metrics_->Evicted(kCpuDevice);
+  metrics_->Evicted({DeviceType::kCuda, 1});
+  EXPECT_EQ(Value("tensord_expiries_total{device=\"cpu\"}"), 1);
+  EXPECT_EQ(Value("tensord_evictions_total{device=\"cpu\"}"), 2);
+  EXPECT_EQ(Value("tensord_evictions_total{device=\"cuda:1\"}"), 1);
+}
+
 TEST_F(MetricsTest, ReasonsAreBounded) {
   for (int i = 0; i < 1000; ++i) metrics_->Refused(absl::StrCat("REASON_", i));
   EXPECT_EQ(Value("tensord_rejected_total{reason=\"REASON_0\"}"), 1);

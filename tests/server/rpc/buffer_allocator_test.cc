@@ -61,8 +61,8 @@ TEST(BufferAllocatorTest, ChargesUntilTheLastPointerGoes) {
 
 TEST(BufferAllocatorTest, BuffersOutliveIt) {
   TestContext test;
-  auto allocator =
-      std::make_unique<BufferAllocator>(test.devices, test.quotas, nullptr, 1000);
+  auto allocator = std::make_unique<BufferAllocator>(test.devices, test.quotas,
+                                                     nullptr, 1000);
   auto buffer = allocator->Allocate(kCpuDevice, 64);
   allocator.reset();
   EXPECT_EQ(test.used_bytes(), 64);
@@ -96,6 +96,24 @@ TEST(BufferAllocatorTest, GivesBackWhatADeviceCouldNotUse) {
   BufferAllocator allocator(devices, quotas, nullptr, 1000);
   EXPECT_FALSE(allocator.Allocate(kCpuDevice, 100).ok());
   EXPECT_EQ(quotas.Of(kCpuDevice).used_bytes(), 0);
+}
+
+TEST(BufferAllocatorTest, AsksForNoRoomWhereNoneIsEnough) {
+  TestContext test;
+  DeviceQuotas own_quotas;
+  own_quotas.Add(**test.devices.Find(kCpuDevice), 1000);
+  int asked = 0;
+  BufferAllocator allocator(test.devices, test.quotas, &own_quotas, 1 << 20,
+                            [&](Device) {
+                              ++asked;
+                              return false;
+                            });
+  EXPECT_FALSE(allocator.Allocate(kCpuDevice, 1001).ok());
+  EXPECT_EQ(asked, 0);
+  const auto buffer = allocator.Allocate(kCpuDevice, 1000);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_FALSE(allocator.Allocate(kCpuDevice, 1000).ok());
+  EXPECT_EQ(asked, 1);
 }
 
 TEST(BufferAllocatorTest, DevicesHaveQuotasOfTheirOwn) {

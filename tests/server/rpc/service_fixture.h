@@ -48,11 +48,15 @@ class CountingEvents final : public ServiceEvents {
   void Queued(Device, absl::Duration) override {}
   void RefusedBytes(std::int64_t) override {}
   void Refused(std::string_view) override { ++refusals; }
+  void Expired(Device) override { ++expiries; }
+  void Evicted(Device) override { ++evictions; }
 
   std::atomic<std::int64_t> received{0};
   std::atomic<std::int64_t> sent{0};
   std::atomic<std::int64_t> conversions{0};
   std::atomic<std::int64_t> refusals{0};
+  std::atomic<std::int64_t> expiries{0};
+  std::atomic<std::int64_t> evictions{0};
 };
 
 // Everything that the service works with; the CPU is the only device unless
