@@ -15,8 +15,9 @@ class RecordedContexts final : public grpc::ContextAllocator {
   grpc::CallbackServerContext* NewCallbackServerContext() override {
     return new RecordedContext;
   }
+  // gRPC also releases contexts of its own here: those of unknown methods.
   void Release(grpc::CallbackServerContext* context) override {
-    delete context;
+    delete dynamic_cast<RecordedContext*>(context);
   }
 };
 

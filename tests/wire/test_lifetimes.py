@@ -108,7 +108,8 @@ def test_replaces_what_is_there(wire, way):
     second = WAYS[way](wire, replace=True)
     assert second.name == first.name
     assert second.etag != first.etag
-    assert second.create_time.ToNanoseconds() > first.create_time.ToNanoseconds()
+    assert (second.create_time.ToNanoseconds() >
+            first.create_time.ToNanoseconds())
     assert second.create_time == second.update_time
     assert get(wire) == second
     third = WAYS[way](wire, if_match=second.etag)
