@@ -620,7 +620,12 @@ def test_never_evicts_what_is_being_read(lru):
     array = np.random.default_rng(1).integers(
         0, 255, 7 * harness.MIB, np.uint8)
     upload(lru, array, "a")
-    responses = lru.stub.DownloadTensor(
+    # Takes no more than it reads, so that the server is not done before.
+    reader = harness.Wire(lru.server, options=(
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 64 << 10)))
+    responses = reader.stub.DownloadTensor(
         pb.DownloadTensorRequest(name="tensors/a"), timeout=CALL_SECONDS)
     first = next(responses)
     with harness.refusal_of() as caught:
@@ -630,6 +635,7 @@ def test_never_evicts_what_is_being_read(lru):
     assert ids(lru) == "a"
     _, data = harness.join_download([first, *responses])
     assert data == array.tobytes()
+    reader.close()
 
 
 def test_evicts_nothing_for_what_can_never_fit(lru):
