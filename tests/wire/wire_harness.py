@@ -137,20 +137,16 @@ class ServerProcess:
     def running(self):
         return self._process.poll() is None
 
-    def wait(self, seconds):
-        """The exit status of a server that ends by itself."""
-        return self._process.wait(seconds)
-
     def stop(self):
         """Asks the server to end; returns its exit status."""
         if self.running():
             self._process.send_signal(signal.SIGTERM)
         return self.wait()
 
-    def wait(self):
+    def wait(self, seconds=60):
         """Waits for the server's end; returns its exit status."""
         try:
-            status = self._process.wait(60)
+            status = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
