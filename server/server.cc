@@ -211,7 +211,8 @@ class RunningServer final : public Server {
   void Shutdown(absl::Duration grace) override {
     std::call_once(shutdown_, [&] {
       if (server_ != nullptr) Drain(grace);
-      tenants_->DropUploads();
+      // A server that could not start has none.
+      if (tenants_.has_value()) tenants_->DropUploads();
       sweeper_.reset();
       trimmers_.clear();
       endpoint_.reset();

@@ -453,6 +453,14 @@ TEST_F(ServerTest, RefusesOptionsThatMakeNoSense) {
   }
 }
 
+TEST_F(ServerTest, IsDestroyedWhereItCouldNotStart) {
+  ServerOptions options = SmallServer();
+  options.auth_tokens_file = "/missing";
+  const auto server = Server::Start(options);
+  EXPECT_EQ(server.status().code(), absl::StatusCode::kInvalidArgument)
+      << server.status();
+}
+
 TEST_F(ServerTest, ASecondServerCanNotHaveThePort) {
   const auto first = MustStart(SmallServer());
   ServerOptions options = SmallServer();
