@@ -297,6 +297,21 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
   return listed;
 }
 
+std::optional<std::string> TensorStore::Walk(
+    std::string_view from, std::size_t limit,
+    absl::FunctionRef<bool(const std::shared_ptr<const StoredTensor>&)> visit)
+    const {
+  const absl::Time now = options_.clock();
+  MutexLock lock(mutex_);
+  auto it = tensors_.lower_bound(from);
+  for (; it != tensors_.end() && limit > 0; ++it, --limit) {
+    const auto& stored = it->second.stored;
+    if (!IsExpired(*stored, now) && !visit(stored)) break;
+  }
+  if (it == tensors_.end()) return std::nullopt;
+  return it->first;
+}
+
 std::size_t TensorStore::Sweep() {
   const absl::Time now = options_.clock();
   Dropped dropped(options_.events);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,13 +62,14 @@ class DeviceUsages {
 
 DeviceUsages LookAt(const TensorStore& store, const DeviceRegistry& devices) {
   DeviceUsages usages(devices);
-  std::string last;
-  for (;;) {
-    const auto page = store.List(last, kPageTensors);
-    for (const auto& stored : page) usages.Add(stored->tensor);
-    if (page.size() < kPageTensors) return usages;
-    last = page.back()->id;
+  std::optional<std::string> next = "";
+  while (next.has_value()) {
+    next = store.Walk(*next, kPageTensors, [&](const auto& stored) {
+      usages.Add(stored->tensor);
+      return true;
+    });
   }
+  return usages;
 }
 
 prometheus::MetricFamily Family(std::string name, std::string help) {
