@@ -209,7 +209,7 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
   const bool is_new = !index_.contains(claimed);
   if (is_new) status = TakePlace(now, dropped);
   if (!status.ok()) return status;
-  absl::Cleanup undo_place = [&] {
+  absl::Cleanup undo_place = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (is_new) GivePlaceBack();
   };
   claims_.insert(claimed);
@@ -296,6 +296,21 @@ std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
     listed.push_back(it->second.stored);
   }
   return listed;
+}
+
+std::optional<std::string> TensorStore::Walk(
+    std::string_view from, std::size_t limit,
+    absl::FunctionRef<bool(const std::shared_ptr<const StoredTensor>&)> visit)
+    const {
+  const absl::Time now = options_.clock();
+  MutexLock lock(mutex_);
+  auto it = tensors_.lower_bound(from);
+  for (; it != tensors_.end() && limit > 0; ++it, --limit) {
+    const auto& stored = it->second.stored;
+    if (!IsExpired(*stored, now) && !visit(stored)) break;
+  }
+  if (it == tensors_.end()) return std::nullopt;
+  return it->first;
 }
 
 std::size_t TensorStore::Sweep() {
@@ -474,9 +489,13 @@ void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
   const absl::Time due = stored->end();
   const auto position =
       tensors_.emplace(stored->id, Entry{.stored = stored, .due = due}).first;
-  absl::Cleanup undo_position = [&] { tensors_.erase(position); };
+  absl::Cleanup undo_position = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    tensors_.erase(position);
+  };
   const auto entry = index_.emplace(position->first, position).first;
-  absl::Cleanup undo_entry = [&] { index_.erase(entry); };
+  absl::Cleanup undo_entry = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    index_.erase(entry);
+  };
   Order rank = NewRank(*position->second.stored, position->first);
   if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
   SetRank(position->second, std::move(rank));

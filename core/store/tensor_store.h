@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/hash/hash.h"
 #include "absl/random/random.h"
 #include "absl/status/status.h"
@@ -178,6 +179,16 @@ class TensorStore {
   // Up to `limit` tensors with ids after `after`, in ascending order.
   std::vector<std::shared_ptr<const StoredTensor>> List(
       std::string_view after, std::size_t limit) const;
+
+  // Calls `visit` with tensors in ascending order of ids, beginning with the
+  // first that is not below `from`, until it says false; looks at `limit` at
+  // most. The id to go on from, unless none is left. The store is locked
+  // meanwhile: `visit` has to be quick, and neither call the store nor let go
+  // of a tensor.
+  std::optional<std::string> Walk(
+      std::string_view from, std::size_t limit,
+      absl::FunctionRef<bool(const std::shared_ptr<const StoredTensor>&)> visit)
+      const;
 
   // Drops what has expired; returns how many.
   std::size_t Sweep();

@@ -1,6 +1,9 @@
 #include "server/observe/device_usage.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 
@@ -20,25 +23,22 @@ std::vector<std::pair<Device, DeviceUsage>> UsagesOf(
   }
   // Ids of the buffers that are counted.
   std::unordered_set<std::uint64_t> seen;
-  std::string last;
-  for (;;) {
-    const auto page = store.List(last, kPageTensors);
-    for (const auto& stored : page) {
-      const Tensor& tensor = stored->tensor;
-      const auto it = std::find_if(
-          usages.begin(), usages.end(),
-          [&](const auto& entry) { return entry.first == tensor.device(); });
-      if (it == usages.end()) continue;
-      ++it->second.tensors;
-      const Buffer& buffer = *tensor.buffer();
-      if (seen.insert(buffer.id()).second) {
-        it->second.stored_bytes +=
-            static_cast<std::int64_t>(buffer.size_bytes());
-      }
+  const auto add = [&](const std::shared_ptr<const StoredTensor>& stored) {
+    const Tensor& tensor = stored->tensor;
+    const auto it = std::find_if(
+        usages.begin(), usages.end(),
+        [&](const auto& entry) { return entry.first == tensor.device(); });
+    if (it == usages.end()) return true;
+    ++it->second.tensors;
+    const Buffer& buffer = *tensor.buffer();
+    if (seen.insert(buffer.id()).second) {
+      it->second.stored_bytes += static_cast<std::int64_t>(buffer.size_bytes());
     }
-    if (page.size() < kPageTensors) return usages;
-    last = page.back()->id;
-  }
+    return true;
+  };
+  std::optional<std::string> next = "";
+  while (next.has_value()) next = store.Walk(*next, kPageTensors, add);
+  return usages;
 }
 
 }  // namespace tensord

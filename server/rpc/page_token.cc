@@ -5,7 +5,9 @@
 #include <random>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "server/absl_text.h"
 
 namespace tensord {
 namespace {
@@ -46,7 +48,11 @@ PageTokens::PageTokens() {
   }
 }
 
-std::uint64_t PageTokens::Tag(std::string_view text) const {
+std::uint64_t PageTokens::Tag(std::string_view position,
+                              std::string_view bound_to) const {
+  const std::string both =
+      absl::StrCat(position.size(), ":", ToAbsl(position), ToAbsl(bound_to));
+  std::string_view text = both;
   Sip sip{key_[0] ^ 0x736f6d6570736575, key_[1] ^ 0x646f72616e646f6d,
           key_[0] ^ 0x6c7967656e657261, key_[1] ^ 0x7465646279746573};
   const std::uint64_t length = text.size();
@@ -63,23 +69,27 @@ std::uint64_t PageTokens::Tag(std::string_view text) const {
   return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
 }
 
-std::string PageTokens::Make(std::string_view last_id) const {
-  const std::uint64_t tag = Tag(last_id);
+std::string PageTokens::Make(std::string_view position,
+                             std::string_view bound_to) const {
+  const std::uint64_t tag = Tag(position, bound_to);
   std::string token(kTagBytes, '\0');
   std::memcpy(token.data(), &tag, kTagBytes);
-  token.append(last_id);
+  token.append(position);
   return absl::WebSafeBase64Escape(token);
 }
 
-absl::StatusOr<std::string> PageTokens::Read(std::string_view token) const {
+absl::StatusOr<std::string> PageTokens::Read(std::string_view token,
+                                             std::string_view bound_to) const {
   std::string text;
   std::uint64_t tag = 0;
   const bool decoded = absl::WebSafeBase64Unescape(std::string(token), &text) &&
                        text.size() >= kTagBytes;
   if (decoded) std::memcpy(&tag, text.data(), kTagBytes);
-  if (!decoded || tag != Tag(std::string_view(text).substr(kTagBytes))) {
-    return InvalidArgument(reason::kPageTokenInvalid,
-                           "the page token is not one of this server");
+  if (!decoded ||
+      tag != Tag(std::string_view(text).substr(kTagBytes), bound_to)) {
+    return InvalidArgument(
+        reason::kPageTokenInvalid,
+        "the page token is not one of this server for this filter and order");
   }
   return text.substr(kTagBytes);
 }

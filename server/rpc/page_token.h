@@ -16,15 +16,18 @@ class PageTokens {
  public:
   PageTokens();
 
-  // The token of the page that starts after `last_id`.
-  std::string Make(std::string_view last_id) const;
+  // The token of the page that starts behind `position`, any bytes, of a list
+  // that is asked for as `bound_to` says.
+  std::string Make(std::string_view position, std::string_view bound_to) const;
 
-  // The id in a token. INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not made here.
-  absl::StatusOr<std::string> Read(std::string_view token) const;
+  // The position in a token. INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not made
+  // here, or bound to something else.
+  absl::StatusOr<std::string> Read(std::string_view token,
+                                   std::string_view bound_to) const;
 
  private:
-  // SipHash-2-4 of `text`.
-  std::uint64_t Tag(std::string_view text) const;
+  // SipHash-2-4 of both.
+  std::uint64_t Tag(std::string_view position, std::string_view bound_to) const;
 
   std::uint64_t key_[2];
 };

@@ -25,6 +25,7 @@
 #include "server/rpc/device_threads.h"
 #include "server/rpc/download_stream.h"
 #include "server/rpc/find_tensor.h"
+#include "server/rpc/list_tensors.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/request_log.h"
 #include "server/rpc/tensor_calls.h"
@@ -48,9 +49,6 @@ constexpr std::size_t kPooledBlockBytes = std::size_t{32} << 20;
 // Of what a device that is out of service says.
 constexpr std::size_t kMaxHealthBytes = 1024;
 
-constexpr int kDefaultPageSize = 100;
-constexpr int kMaxPageSize = 1000;
-
 // Streams take their messages raw; all methods are on the callback interface.
 template <class Base>
 using WithStreams = v1::TensorService::WithRawCallbackMethod_UploadTensor<
@@ -72,16 +70,6 @@ using WithServer = v1::TensorService::WithCallbackMethod_ListDevices<
     v1::TensorService::WithCallbackMethod_GetServerInfo<Base>>;
 using ServiceBase = WithStreams<
     WithElements<WithMetadata<WithServer<v1::TensorService::Service>>>>;
-
-absl::StatusOr<std::size_t> ParsePageSize(int page_size) {
-  if (page_size < 0) {
-    return InvalidArgument(reason::kPageSizeInvalid,
-                           absl::StrCat("the page size is ", page_size,
-                                        "; it can not be negative"));
-  }
-  if (page_size == 0) return kDefaultPageSize;
-  return static_cast<std::size_t>(std::min(page_size, kMaxPageSize));
-}
 
 // A stream that is refused before it begins.
 template <class Reactor>
@@ -225,9 +213,15 @@ class Service final : public ServiceBase {
   Unary* ListTensors(Call* call, const v1::ListTensorsRequest* request,
                      v1::ListTensorsResponse* response) override {
     return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
-      const ServiceContext& context = open.admitted.context();
-      Reply(std::move(open),
-            [&] { return List(context, *request, *response); });
+      const Tenant& tenant = open.admitted.tenant();
+      const auto work = [this, &tenant, request, response] {
+        return tensord::ListTensors(tenant, page_tokens_, *request, *response);
+      };
+      if (TakesLong(*request)) {
+        ReplyLater(std::move(open), work);
+      } else {
+        Reply(std::move(open), work);
+      }
     });
   }
 
@@ -397,30 +391,6 @@ class Service final : public ServiceBase {
         !response.mutable_tensor()->ParseFromString(**answer) ||
         response.tensor().name().empty()) {
       return NoUpload(context, id);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status List(const ServiceContext& context,
-                    const v1::ListTensorsRequest& request,
-                    v1::ListTensorsResponse& response) {
-    Violations violations;
-    const std::size_t page_size =
-        violations.Take(ParsePageSize(request.page_size()), "page_size");
-    std::string after;
-    if (!request.page_token().empty()) {
-      after = violations.Take(page_tokens_.Read(request.page_token()),
-                              "page_token");
-    }
-    if (!violations.empty()) return violations.status();
-    // One more tells whether there is another page.
-    auto listed = context.store->List(after, page_size + 1);
-    if (listed.size() > page_size) {
-      listed.pop_back();
-      response.set_next_page_token(page_tokens_.Make(listed.back()->id));
-    }
-    for (const auto& stored : listed) {
-      *response.add_tensors() = WriteTensor(*stored);
     }
     return absl::OkStatus();
   }

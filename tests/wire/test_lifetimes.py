@@ -671,3 +671,135 @@ def test_evicts_nothing_unless_asked(wire):
         upload(wire, array, name)
     with wire.refused(RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED"):
         upload(wire, array, "d")
+
+
+# Listing.
+
+
+def list_pages(wire, page_size=0, **request):
+    """Names, page by page, without their prefix."""
+    pages, token = [], ""
+    while True:
+        page = wire.stub.ListTensors(pb.ListTensorsRequest(
+            page_size=page_size, page_token=token, **request),
+            timeout=CALL_SECONDS)
+        pages.append([tensor.name.removeprefix("tensors/")
+                      for tensor in page.tensors])
+        token = page.next_page_token
+        if not token:
+            return pages
+
+
+def listed(wire, **request):
+    return [name for page in list_pages(wire, **request) for name in page]
+
+
+@pytest.mark.parametrize("text", [
+    "name", "name = a", "shape = 1", "dtype = float31", "dtype < int8",
+    "size_bytes = x", "create_time > 5", "name = tensors/a OR dtype = int8",
+    'name = "', "\0", "a" * 2000, "dtype = int8 AND", "(dtype = int8)",
+    "dtype = int8 \u2603"])
+def test_refuses_filter(wire, text):
+    with wire.refused(INVALID_ARGUMENT, "FILTER_INVALID", "filter"):
+        list_pages(wire, filter=text)
+
+
+@pytest.mark.parametrize("text", ["id", "name asc", "name,dtype", "desc",
+                                  "shape", "name  desc", "\0", "a" * 5000])
+def test_refuses_order(wire, text):
+    with wire.refused(INVALID_ARGUMENT, "ORDER_BY_INVALID", "order_by"):
+        list_pages(wire, order_by=text)
+
+
+def test_filters_and_orders_like_a_model(wire):
+    rng = np.random.default_rng(1)
+    dtypes = ["float32", "int8", "bool"]
+    made = {}
+    for number in range(57):
+        name = f"run-{rng.integers(3)}/{number}"
+        array = np.zeros(rng.integers(1, 5), dtypes[rng.integers(3)])
+        made[name] = create(wire, array, name)
+    sentinel = get(wire, SOURCE)
+    made[harness.SENTINEL] = sentinel
+    middle = sorted(tensor.create_time.ToNanoseconds()
+                    for tensor in made.values())[20]
+    stamp = next(tensor.create_time.ToJsonString() for tensor in made.values()
+                 if tensor.create_time.ToNanoseconds() == middle)
+    filters = {
+        "": lambda name, tensor: True,
+        'name = "tensors/run-1/*"': lambda name, tensor:
+            name.startswith("run-1/"),
+        "name != tensors/run-1/*": lambda name, tensor:
+            not name.startswith("run-1/"),
+        "dtype = int8 AND size_bytes >= 2": lambda name, tensor:
+            tensor.dtype == pb.DTYPE_INT8 and tensor.size_bytes >= 2,
+        f'create_time < "{stamp}"': lambda name, tensor:
+            tensor.create_time.ToNanoseconds() < middle,
+        "device = cuda:0": lambda name, tensor: False,
+    }
+    orders = {
+        "": lambda name: name,
+        "name": lambda name: name,
+        "create_time": lambda name: (
+            made[name].create_time.ToNanoseconds(), name),
+        "size_bytes": lambda name: (made[name].size_bytes, name),
+        "size_bytes desc": lambda name: (-made[name].size_bytes, name),
+        "update_time desc": lambda name: (
+            -made[name].update_time.ToNanoseconds(), name),
+    }
+    for text, passes in filters.items():
+        matching = [name for name in made if passes(name, made[name])]
+        for order, key in orders.items():
+            expected = sorted(matching, key=key)
+            for page_size in (1, 7, 100):
+                pages = list_pages(wire, page_size, filter=text,
+                                   order_by=order)
+                assert sum(pages, []) == expected, (text, order, page_size)
+                assert all(len(page) == page_size for page in pages[:-1])
+        assert listed(wire, filter=text, order_by="name desc") == sorted(
+            matching, reverse=True)
+
+
+def test_page_tokens_are_those_of_their_request_F93(wire):
+    for name in "abc":
+        create(wire, tensor_id=name)
+    requests = [dict(), dict(filter="dtype = float32"),
+                dict(filter="dtype = float32 "), dict(order_by="size_bytes"),
+                dict(order_by="size_bytes desc"),
+                dict(filter="dtype = float32", order_by="size_bytes")]
+    tokens = [wire.stub.ListTensors(pb.ListTensorsRequest(
+        page_size=1, **request)).next_page_token for request in requests]
+    for token, mine in zip(tokens, requests):
+        for request in requests:
+            if request == mine:
+                page = wire.stub.ListTensors(pb.ListTensorsRequest(
+                    page_token=token, **request))
+                assert len(page.tensors) >= 2
+                continue
+            with wire.refused(INVALID_ARGUMENT, "PAGE_TOKEN_INVALID",
+                              "page_token"):
+                wire.stub.ListTensors(pb.ListTensorsRequest(
+                    page_token=token, **request))
+
+
+def test_a_page_shows_no_tensor_twice_while_they_change(wire):
+    for number in range(50):
+        create(wire, tensor_id=f"n{number}")
+    stop = threading.Event()
+
+    def change():
+        number = 0
+        while not stop.is_set():
+            number = (number + 7) % 50
+            create(wire, ARRAY[:1 + number % 6], f"n{number}", replace=True)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        for _ in range(30):
+            for order in ("", "size_bytes", "update_time desc"):
+                for page in list_pages(wire, 20, order_by=order):
+                    assert len(page) == len(set(page))
+    finally:
+        stop.set()
+        changer.join(CALL_SECONDS)

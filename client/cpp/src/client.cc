@@ -34,8 +34,9 @@ absl::StatusOr<RemoteTensor> Client::Get(std::string_view id) const {
 }
 
 absl::StatusOr<TensorPage> Client::List(int page_size,
-                                        std::string_view page_token) const {
-  return impl_->List(page_size, page_token);
+                                        std::string_view page_token,
+                                        const ListOptions& options) const {
+  return impl_->List(page_size, page_token, options);
 }
 
 absl::Status Client::Delete(std::string_view id, bool allow_missing) const {

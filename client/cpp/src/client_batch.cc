@@ -97,6 +97,7 @@ absl::StatusOr<Results<TensorInfo>> ClientImpl::CreateBatch(
       large.push_back(i);
     } else {
       v1::CreateTensorRequest& request = *call.mutable_create_tensor();
+      client::SetNewId(options, request);
       if (!ids.empty()) request.set_tensor_id(ids[i]);
       *request.mutable_raw()->mutable_spec() = plan->spec;
       request.mutable_raw()->set_data(client::Pack(*plan));

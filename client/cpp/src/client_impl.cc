@@ -73,10 +73,13 @@ absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
   if (!plan.ok()) return plan.status();
   absl::StatusOr<v1::TensorOptions> tensor_options = client::ToProto(options);
   if (!tensor_options.ok()) return tensor_options.status();
-  if (absl::Status status = CheckId(options.id); !status.ok()) return status;
+  if (absl::Status status = client::CheckNewId(options.id, options.if_match);
+      !status.ok()) {
+    return status;
+  }
   if (plan->total_bytes <= max_unary_bytes_) {
     v1::CreateTensorRequest request;
-    request.set_tensor_id(options.id);
+    client::SetNewId(options, request);
     request.set_request_id(client::NewRequestId());
     *request.mutable_raw()->mutable_spec() = plan->spec;
     request.mutable_raw()->set_data(client::Pack(*plan));
@@ -84,7 +87,7 @@ absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
     return ToInfo(Call(&Stub::CreateTensor, request));
   }
   v1::UploadDeclaration declaration;
-  declaration.set_tensor_id(options.id);
+  client::SetNewId(options, declaration);
   *declaration.mutable_array() = client::Declare(*plan);
   *declaration.mutable_options() = *std::move(tensor_options);
   return Upload(std::move(declaration), *plan);
@@ -94,18 +97,21 @@ absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
     absl::Span<const std::byte> file, const CreateOptions& options) {
   absl::StatusOr<v1::TensorOptions> tensor_options = client::ToProto(options);
   if (!tensor_options.ok()) return tensor_options.status();
-  if (absl::Status status = CheckId(options.id); !status.ok()) return status;
+  if (absl::Status status = client::CheckNewId(options.id, options.if_match);
+      !status.ok()) {
+    return status;
+  }
   const auto size_bytes = static_cast<std::int64_t>(file.size());
   if (size_bytes <= max_unary_bytes_) {
     v1::CreateTensorRequest request;
-    request.set_tensor_id(options.id);
+    client::SetNewId(options, request);
     request.set_request_id(client::NewRequestId());
     request.set_npy(file.data(), file.size());
     *request.mutable_options() = *std::move(tensor_options);
     return ToInfo(Call(&Stub::CreateTensor, request));
   }
   v1::UploadDeclaration declaration;
-  declaration.set_tensor_id(options.id);
+  client::SetNewId(options, declaration);
   declaration.mutable_array()->mutable_npy();
   declaration.mutable_array()->set_total_bytes(size_bytes);
   *declaration.mutable_options() = *std::move(tensor_options);
@@ -124,13 +130,19 @@ absl::StatusOr<TensorInfo> ClientImpl::Get(std::string_view id) {
 
 absl::StatusOr<TensorInfo> ClientImpl::Transform(
     const std::string& id, absl::Span<const Operation> operations,
-    const std::string& new_id, std::optional<absl::Duration> ttl) {
-  if (absl::Status status = CheckId(new_id); !status.ok()) return status;
+    const TransformOptions& options) {
+  if (absl::Status status = client::CheckNewId(options.id, options.if_match);
+      !status.ok()) {
+    return status;
+  }
   absl::StatusOr<v1::TransformTensorRequest> request =
-      client::ToProto(operations, ttl);
+      client::ToProto(operations, options.ttl);
   if (!request.ok()) return request.status();
+  if (options.lease) {
+    *request->mutable_lease() = client::ToProto(*options.lease);
+  }
   request->set_name(client::ToName(id));
-  request->set_tensor_id(new_id);
+  client::SetNewId(options, *request);
   request->set_request_id(client::NewRequestId());
   return ToInfo(Call(&Stub::TransformTensor, *request));
 }
@@ -145,13 +157,22 @@ absl::StatusOr<TensorInfo> ClientImpl::SetRequiresGrad(const std::string& id,
 }
 
 absl::StatusOr<TensorPage> ClientImpl::List(int page_size,
-                                            std::string_view page_token) {
-  if (absl::Status status = client::CheckText(
-          page_token, reason::kPageTokenInvalid, "page_token");
-      !status.ok()) {
-    return status;
+                                            std::string_view page_token,
+                                            const ListOptions& options) {
+  absl::Status status =
+      client::CheckText(page_token, reason::kPageTokenInvalid, "page_token");
+  if (status.ok()) {
+    status =
+        client::CheckText(options.filter, reason::kFilterInvalid, "filter");
   }
+  if (status.ok()) {
+    status = client::CheckText(options.order_by, reason::kOrderByInvalid,
+                               "order_by");
+  }
+  if (!status.ok()) return status;
   v1::ListTensorsRequest request;
+  request.set_filter(options.filter);
+  request.set_order_by(options.order_by);
   request.set_page_size(page_size);
   request.set_page_token(std::string(page_token));
   const auto response = Call(&Stub::ListTensors, request);

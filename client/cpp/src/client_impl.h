@@ -67,11 +67,11 @@ class ClientImpl {
   absl::StatusOr<TensorInfo> Get(std::string_view id);
   absl::StatusOr<TensorInfo> Transform(const std::string& id,
                                        absl::Span<const Operation> operations,
-                                       const std::string& new_id,
-                                       std::optional<absl::Duration> ttl);
+                                       const TransformOptions& options);
   absl::StatusOr<TensorInfo> SetRequiresGrad(const std::string& id,
                                              bool requires_grad);
-  absl::StatusOr<TensorPage> List(int page_size, std::string_view page_token);
+  absl::StatusOr<TensorPage> List(int page_size, std::string_view page_token,
+                                  const ListOptions& options);
   absl::Status Delete(std::string_view id, bool allow_missing);
   // The same for a handle that goes: waits five seconds at most.
   absl::Status DeleteOwned(std::string_view id);

@@ -183,6 +183,7 @@ absl::StatusOr<v1::TensorOptions> ToProto(const CreateOptions& options) {
   result.set_requires_grad(options.requires_grad);
   result.set_overflow(ToProto(options.overflow));
   if (options.ttl) *result.mutable_ttl() = ToProto(*options.ttl);
+  if (options.lease) *result.mutable_lease() = ToProto(*options.lease);
   result.set_report_conversion(options.report_conversion);
   if (absl::Status status = CheckDevice(options.device, "options.device");
       !status.ok()) {
@@ -217,6 +218,12 @@ absl::Status CheckText(std::string_view text, std::string_view reason,
       field);
 }
 
+absl::Status CheckNewId(std::string_view id, std::string_view if_match) {
+  absl::Status status = CheckText(id, reason::kNameInvalid, "id");
+  if (!status.ok()) return status;
+  return CheckText(if_match, reason::kEtagMismatch, "if_match");
+}
+
 absl::StatusOr<TensorInfo> FromProto(const v1::Tensor& tensor) {
   TensorInfo info;
   const std::optional<DType> dtype = FromProto(tensor.dtype());
@@ -242,6 +249,10 @@ absl::StatusOr<TensorInfo> FromProto(const v1::Tensor& tensor) {
   info.update_time = ToTime(tensor.update_time());
   if (tensor.has_expire_time()) {
     info.expire_time = ToTime(tensor.expire_time());
+  }
+  if (tensor.has_lease()) {
+    info.lease = absl::Seconds(tensor.lease().seconds()) +
+                 absl::Nanoseconds(tensor.lease().nanos());
   }
   if (tensor.has_conversion_report()) {
     info.conversion_report = FromProto(tensor.conversion_report());
@@ -273,6 +284,7 @@ ServerInfo FromProto(const v1::ServerInfo& info) {
   result.memory_limit_bytes = limits.memory_limit_bytes();
   result.max_dimensions = limits.max_dimensions();
   result.max_upload_parts = limits.max_upload_parts();
+  result.max_tensors = limits.max_tensors();
   result.start_time = ToTime(info.start_time());
   result.devices.assign(info.devices().begin(), info.devices().end());
   result.cuda_unavailable = info.cuda_unavailable();

@@ -38,6 +38,19 @@ absl::StatusOr<v1::TransformTensorRequest> ToProto(
 // INVALID_ARGUMENT (DEVICE_INVALID).
 absl::StatusOr<v1::TensorOptions> ToProto(const CreateOptions& options);
 
+// Id of a new tensor, and what becomes of one that has it already, of
+// CreateOptions or TransformOptions.
+template <class Options, class Request>
+void SetNewId(const Options& options, Request& request) {
+  request.set_tensor_id(options.id);
+  request.set_replace(options.replace);
+  request.set_if_match(options.if_match);
+}
+
+// OK if protobuf can carry both; else INVALID_ARGUMENT (NAME_INVALID,
+// ETAG_MISMATCH).
+absl::Status CheckNewId(std::string_view id, std::string_view if_match);
+
 v1::ReadOptions ToProto(const ReadOptions& options);
 
 // "tensors/{id}".

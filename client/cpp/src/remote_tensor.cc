@@ -31,9 +31,16 @@ RemoteTensor::~RemoteTensor() {
 absl::StatusOr<RemoteTensor> RemoteTensor::Transform(
     absl::Span<const Operation> operations, std::string id,
     std::optional<absl::Duration> ttl) const {
-  auto info = client_->Transform(info_.id, operations, id, ttl);
+  return Transform(operations,
+                   TransformOptions{.id = std::move(id), .ttl = ttl});
+}
+
+absl::StatusOr<RemoteTensor> RemoteTensor::Transform(
+    absl::Span<const Operation> operations,
+    const TransformOptions& options) const {
+  auto info = client_->Transform(info_.id, operations, options);
   if (!info.ok()) return info.status();
-  return RemoteTensor(client_, *std::move(info), id.empty());
+  return RemoteTensor(client_, *std::move(info), options.id.empty());
 }
 
 absl::StatusOr<RemoteTensor> RemoteTensor::To(ToOperation options) const {

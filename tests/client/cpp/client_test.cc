@@ -331,6 +331,74 @@ TEST_F(ClientTest, ListsAndDeletes) {
             reason::kPageTokenInvalid);
 }
 
+TEST_F(ClientTest, ListsWithFilterAndOrder) {
+  const std::vector<std::uint8_t> values(3);
+  for (const std::int64_t size : {3, 1, 2}) {
+    ASSERT_TRUE(client()
+                    .Create({.data = values.data(),
+                             .dtype = DType::kUInt8,
+                             .shape = {size}},
+                            {.id = absl::StrCat("x/", size)})
+                    .ok());
+  }
+  const ListOptions options{.filter = "name = tensors/x/* AND size_bytes > 1",
+                            .order_by = "size_bytes desc"};
+  auto page = client().List(1, {}, options);
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_EQ(page->tensors.size(), 1U);
+  EXPECT_EQ(page->tensors[0].id, "x/3");
+  EXPECT_EQ(GetErrorReason(client().List(1, page->next_page_token).status()),
+            reason::kPageTokenInvalid);
+  page = client().List(1, page->next_page_token, options);
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_EQ(page->tensors.size(), 1U);
+  EXPECT_EQ(page->tensors[0].id, "x/2");
+  EXPECT_EQ(page->next_page_token, "");
+  for (const char* text : {"x", "\xff"}) {
+    EXPECT_EQ(GetErrorReason(client().List(1, {}, {.filter = text}).status()),
+              reason::kFilterInvalid);
+    EXPECT_EQ(GetErrorReason(client().List(1, {}, {.order_by = text}).status()),
+              reason::kOrderByInvalid);
+  }
+}
+
+TEST_F(ClientTest, ReplacesAndLeases) {
+  // As one message, and as a stream.
+  for (const std::int64_t size : {1, 1 << 20}) {
+    const std::vector<std::uint8_t> values(static_cast<std::size_t>(size));
+    const ArrayView array = {
+        .data = values.data(), .dtype = DType::kUInt8, .shape = {size}};
+    const auto first =
+        client().Create(array, {.id = "a", .lease = absl::Hours(1)});
+    ASSERT_TRUE(first.ok()) << first.status();
+    EXPECT_EQ(first->info().lease, absl::Hours(1));
+    EXPECT_EQ(client().Create(array, {.id = "a"}).status().code(),
+              absl::StatusCode::kAlreadyExists);
+    const auto second = client().Create(array, {.id = "a", .replace = true});
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_EQ(second->info().lease, std::nullopt);
+    const CreateOptions outdated{.id = "a", .if_match = first->info().etag};
+    EXPECT_EQ(GetErrorReason(client().Create(array, outdated).status()),
+              reason::kEtagMismatch);
+    const auto third =
+        client().Create(array, {.id = "a", .if_match = second->info().etag});
+    ASSERT_TRUE(third.ok()) << third.status();
+    EXPECT_EQ(
+        GetErrorReason(
+            client().Create(array, {.id = "a", .if_match = "\xff"}).status()),
+        reason::kEtagMismatch);
+    EXPECT_EQ(
+        GetErrorReason(client().Create(array, {.replace = true}).status()),
+        reason::kNameInvalid);
+    EXPECT_EQ(GetErrorReason(client()
+                                 .Create(array, {.ttl = absl::Hours(1),
+                                                 .lease = absl::Hours(1)})
+                                 .status()),
+              reason::kLeaseInvalid);
+    ASSERT_TRUE(client().Delete("a").ok());
+  }
+}
+
 TEST_F(ClientTest, DescribesTheServer) {
   const auto info = client().GetServerInfo();
   ASSERT_TRUE(info.ok()) << info.status();

@@ -168,6 +168,25 @@ TEST_F(RemoteTensorTest, NamesResults) {
   EXPECT_EQ(tensor.info().expire_time, absl::InfiniteFuture());
 }
 
+TEST_F(RemoteTensorTest, ReplacesByResults) {
+  const RemoteTensor tensor = Create({2});
+  const auto first = tensor.Transform(
+      {CloneOperation{}}, TransformOptions{.id = "a", .lease = absl::Hours(1)});
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(first->info().lease, absl::Hours(1));
+  const auto second = tensor.Transform(
+      {CloneOperation{}}, TransformOptions{.id = "a", .replace = true});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_FALSE(second->owned());
+  EXPECT_EQ(GetErrorReason(
+                tensor
+                    .Transform({CloneOperation{}},
+                               TransformOptions{.id = "a",
+                                                .if_match = first->info().etag})
+                    .status()),
+            reason::kEtagMismatch);
+}
+
 TEST_F(RemoteTensorTest, SingleStepsAreViews) {
   const RemoteTensor tensor = Create({2, 3});
   const auto row = tensor.Index({std::int64_t{1}});

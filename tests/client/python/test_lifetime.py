@@ -231,3 +231,110 @@ def test_threads_share_a_client(c):
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_replace(c):
+    old = c.tensor([1.0, 2.0], name="replaced")
+    with pytest.raises(tensord.AlreadyExistsError):
+        c.tensor([3], name="replaced")
+    new = c.tensor([3], name="replaced", replace=True)
+    assert c["replaced"].tolist() == [3]
+    assert new.etag != old.etag
+    for make in (
+        lambda **k: c.from_numpy(np.arange(2), **k),
+        lambda **k: c.Tensor([0, 1], **k),
+        lambda **k: c.tensor([0, 1], **k),
+        lambda **k: c.tensor([0, 1]).to("int8", **k),
+        lambda **k: c.tensor([0, 1]).to("int64", **k),
+        lambda **k: c.create_batch([np.arange(2)], names=[k["name"]],
+                                   replace=k["replace"])[0],
+    ):
+        new.requires_grad_(False)
+        new = make(name="replaced", replace=True)
+        assert c["replaced"].tolist() == [0, 1]
+    c["replaced"].delete()
+
+
+def test_if_match(c):
+    with pytest.raises(tensord.NotFoundError):
+        c.tensor([1], name="matched", if_match="0")
+    first = c.tensor([1.0], name="matched")
+    second = c.tensor([2.0], name="matched", if_match=first.etag)
+    for make in (
+        lambda **k: c.from_numpy(np.arange(2), **k),
+        lambda **k: c.Tensor([0, 1], **k),
+        lambda **k: c.tensor([0, 1], **k),
+        lambda **k: c.tensor([0, 1]).to("int64", **k),
+        lambda **k: c.from_numpy(np.zeros(1 << 20), **k),
+    ):
+        with pytest.raises(tensord.TensordError) as caught:
+            make(name="matched", if_match=first.etag)
+        assert caught.value.reason == "ETAG_MISMATCH"
+    assert c["matched"].tolist() == [2.0]
+    second.requires_grad_()
+    assert second.etag == c["matched"].etag
+    c.tensor([3.0], name="matched", if_match=second.etag)
+    assert c["matched"].tolist() == [3.0]
+    c["matched"].delete()
+
+
+def test_replacing_is_checked(c):
+    for arguments in (dict(replace=True), dict(if_match="0")):
+        for make in (
+            lambda **k: c.tensor([1], **k),
+            lambda **k: c.tensor([1]).to("int64", **k),
+        ):
+            with pytest.raises(tensord.InvalidArgumentError) as caught:
+                make(**arguments)
+            assert caught.value.reason == "NAME_INVALID"
+    with pytest.raises(tensord.InvalidTypeError):
+        c.tensor([1], name="a", replace=1)
+    with pytest.raises(tensord.InvalidTypeError):
+        c.tensor([1], name="a", if_match=1)
+    with pytest.raises(tensord.InvalidArgumentError):
+        c.tensor([1], name="a", if_match="")
+    with pytest.raises(tensord.InvalidArgumentError):
+        c.tensor([1], name="a", if_match="\u2603")
+
+
+def test_lease(c):
+    import datetime
+
+    tensor = c.tensor([1.5], name="leased", lease=0.5)
+    cast = tensor.to("int8", name="leased/cast",
+                     lease=datetime.timedelta(days=1))
+    batch = c.create_batch([np.arange(2)], names=["leased/2"], lease=60)
+    leases = {info.name: info.lease for info in c.infos()}
+    assert leases["leased"] == 0.5
+    assert leases["leased/cast"] == 86400
+    assert leases["leased/2"] == 60
+    for _ in range(4):
+        threading.Event().wait(0.25)
+        assert tensor.tolist() == [1.5]
+    threading.Event().wait(0.6)
+    assert "leased" not in c
+    for kept in (cast, *batch):
+        kept.delete()
+    with pytest.raises(ValueError, match="lease") as caught:
+        c.tensor([1], lease=1, ttl=1)
+    assert caught.value.reason == "LEASE_INVALID"
+
+
+def test_lists_with_filter_and_order(c):
+    made = [c.from_numpy(np.zeros(size, np.int8), name=f"ordered/{size:03}")
+            for size in (3, 1, 2)]
+    mine = 'name = "tensors/ordered/*"'
+    assert c.list(filter=mine) == ["ordered/001", "ordered/002", "ordered/003"]
+    assert c.list(filter=mine, order_by="size_bytes desc") == [
+        "ordered/003", "ordered/002", "ordered/001"]
+    assert c.list(filter=mine, order_by="create_time") == [
+        "ordered/003", "ordered/001", "ordered/002"]
+    assert [info.nbytes for info in c.infos(
+        filter=mine + " AND size_bytes > 1")] == [2, 3]
+    with pytest.raises(tensord.InvalidArgumentError) as caught:
+        c.list(filter="nonsense")
+    assert caught.value.reason == "FILTER_INVALID"
+    with pytest.raises(tensord.InvalidArgumentError) as caught:
+        c.list(order_by="nonsense")
+    assert caught.value.reason == "ORDER_BY_INVALID"
+    c.delete_batch(made)

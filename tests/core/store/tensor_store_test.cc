@@ -873,6 +873,35 @@ TEST_F(TensorStoreTest, PagesMeetEveryTensorOnce) {
   EXPECT_EQ(paged.size(), 38);
 }
 
+TEST_F(TensorStoreTest, WalksInOrderOfBytes) {
+  for (const char* id : {"b", "a/1", "B", "a", "a.1", "~"}) Put(id);
+  Put("a.2", absl::Seconds(1));
+  Pass(absl::Seconds(1));
+  std::string seen;
+  const auto walk = [&](std::string_view from, std::size_t limit,
+                        std::size_t most = 100) {
+    seen.clear();
+    std::size_t count = 0;
+    return store_
+        .Walk(from, limit,
+              [&](const auto& stored) {
+                if (count++ == most) return false;
+                absl::StrAppend(&seen, stored->id, " ");
+                return true;
+              })
+        .value_or("none");
+  };
+  EXPECT_EQ(walk("", 100), "none");
+  EXPECT_EQ(seen, "B a a.1 a/1 b ~ ");
+  EXPECT_EQ(walk("a.1", 2), "a/1") << "expired ones are looked at too";
+  EXPECT_EQ(seen, "a.1 ");
+  EXPECT_EQ(walk("a.15", 0), "a.2");
+  EXPECT_EQ(walk("a", 100, 2), "a/1");
+  EXPECT_EQ(seen, "a a.1 ");
+  EXPECT_EQ(walk("~~", 1), "none");
+  EXPECT_EQ(walk("~", 1), "none");
+}
+
 TEST_F(TensorStoreTest, EveryChangeHasAnEtagOfItsOwn) {
   TensorStore other({.clock = [this] { return now_; }});
   std::set<std::string> etags;

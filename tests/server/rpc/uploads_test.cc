@@ -38,6 +38,7 @@ class UploadsTest : public testing::Test {
     auto upload = Join(digits);
     const auto opened = upload->Open(
         {.tensor_id = id,
+         .claiming = {},
          .array = {.raw = ArrayFormat{DType::kUInt8, DenseLayout({100})},
                    .total_bytes = 100},
          .options = {},

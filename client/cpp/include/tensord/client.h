@@ -74,6 +74,15 @@ struct CreateOptions {
   bool requires_grad = false;
   Overflow overflow = Overflow::kTorch;
   std::optional<absl::Duration> ttl = {};
+  // The tensor is deleted when it was not used for that long; not together with
+  // `ttl`.
+  std::optional<absl::Duration> lease = {};
+  // Replaces the tensor that has the id, if there is one, when this one is
+  // complete.
+  bool replace = false;
+  // Replaces only the tensor with this etag (TensorInfo::etag): NOT_FOUND,
+  // ABORTED (ETAG_MISMATCH) else.
+  std::string if_match = {};
   // Asks for TensorInfo::conversion_report, which costs the server some time.
   bool report_conversion = false;
 };
@@ -99,11 +108,22 @@ struct ServerInfo {
   int max_dimensions = 0;
   // 0: arrays are not taken over several connections.
   int max_upload_parts = 0;
+  // 0: the server does not say.
+  std::int64_t max_tensors = 0;
   absl::Time start_time = {};
   // "cpu", "cuda:0" and so on.
   std::vector<std::string> devices = {};
   // Why there are no CUDA devices although cuda_built; else empty.
   std::string cuda_unavailable = {};
+};
+
+struct ListOptions {
+  // See tensord.v1.ListTensorsRequest.filter: `dtype = float32 AND
+  // name = "tensors/run-1/*"`. All when empty.
+  std::string filter = {};
+  // See tensord.v1.ListTensorsRequest.order_by: "create_time desc". Names when
+  // empty.
+  std::string order_by = {};
 };
 
 struct TensorPage {
@@ -152,9 +172,13 @@ class Client {
   // A handle that does not own the tensor. NOT_FOUND.
   absl::StatusOr<RemoteTensor> Get(std::string_view id) const;
 
-  // Tensors in ascending order of ids; page_size 0 leaves it to the server.
+  // Tensors in ascending order of ids if `options` say nothing else; page_size
+  // 0 leaves it to the server. A token is good for the options that it came
+  // with. INVALID_ARGUMENT (PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID,
+  // FILTER_INVALID, ORDER_BY_INVALID).
   absl::StatusOr<TensorPage> List(int page_size = 0,
-                                  std::string_view page_token = {}) const;
+                                  std::string_view page_token = {},
+                                  const ListOptions& options = {}) const;
 
   // NOT_FOUND unless `allow_missing`.
   absl::Status Delete(std::string_view id, bool allow_missing = false) const;

@@ -44,6 +44,7 @@ struct TensorInfo {
   absl::Time create_time = {};
   absl::Time update_time = {};
   absl::Time expire_time = absl::InfiniteFuture();
+  std::optional<absl::Duration> lease = {};
   // Only of a tensor that was just made by a call that asked for it.
   std::optional<ConversionReport> conversion_report = {};
 };
@@ -75,6 +76,16 @@ struct ContiguousOperation {};
 using Operation =
     std::variant<ToOperation, DetachOperation, IndexOperation, ReshapeOperation,
                  PermuteOperation, CloneOperation, ContiguousOperation>;
+
+// How RemoteTensor::Transform keeps its result. CreateOptions has what the
+// fields mean.
+struct TransformOptions {
+  std::string id = {};
+  std::optional<absl::Duration> ttl = {};
+  std::optional<absl::Duration> lease = {};
+  bool replace = false;
+  std::string if_match = {};
+};
 
 struct ReadOptions {
   // Only these elements; all when empty.
@@ -111,6 +122,8 @@ class RemoteTensor {
   absl::StatusOr<RemoteTensor> Transform(
       absl::Span<const Operation> operations, std::string id = {},
       std::optional<absl::Duration> ttl = {}) const;
+  absl::StatusOr<RemoteTensor> Transform(absl::Span<const Operation> operations,
+                                         const TransformOptions& options) const;
   // Single steps.
   absl::StatusOr<RemoteTensor> To(ToOperation options) const;
   absl::StatusOr<RemoteTensor> Detach() const;

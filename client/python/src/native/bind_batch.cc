@@ -71,7 +71,8 @@ nb::list CreateBatch(const Client& client, nb::handle sources,
                      const std::vector<std::string>& ids,
                      std::optional<int> target_dtype, std::string device,
                      bool requires_grad, int overflow,
-                     std::optional<double> ttl, bool report) {
+                     std::optional<double> ttl, std::optional<double> lease,
+                     bool replace, bool report) {
   std::deque<PinnedBuffer> buffers;
   std::vector<ArrayView> arrays;
   for (nb::handle source : sources) {
@@ -86,6 +87,8 @@ nb::list CreateBatch(const Client& client, nb::handle sources,
                               .requires_grad = requires_grad,
                               .overflow = ToOverflow(overflow),
                               .ttl = ToDuration(ttl),
+                              .lease = ToDuration(lease),
+                              .replace = replace,
                               .report_conversion = report};
   return ToHandles(WithoutGil([&] {
     Made made = client.CreateBatch(arrays, options, ids);
@@ -143,7 +146,8 @@ void BindBatch(nb::module_& module) {
   module.def("create_batch", &CreateBatch, nb::arg("client"),
              nb::arg("sources"), nb::arg("ids"), nb::arg("target_dtype").none(),
              nb::arg("device"), nb::arg("requires_grad"), nb::arg("overflow"),
-             nb::arg("ttl").none(), nb::arg("report"));
+             nb::arg("ttl").none(), nb::arg("lease").none(), nb::arg("replace"),
+             nb::arg("report"));
   module.def("transform_batch", &TransformBatch, nb::arg("client"),
              nb::arg("tensors"), nb::arg("operations"), nb::arg("ids"),
              nb::arg("ttl").none());

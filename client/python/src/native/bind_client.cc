@@ -45,7 +45,8 @@ TensorHandle Create(const Client& self, nb::handle buffer, int dtype,
                     bool big_endian, std::string id,
                     std::optional<int> target_dtype, std::string device,
                     bool requires_grad, int overflow, std::optional<double> ttl,
-                    bool report) {
+                    std::optional<double> lease, bool replace,
+                    std::string if_match, bool report) {
   const PinnedBuffer memory(buffer, PinnedBuffer::kReadable);
   const ArrayView array =
       memory.AsArray(ToDType(dtype), ToByteOrder(big_endian));
@@ -55,6 +56,9 @@ TensorHandle Create(const Client& self, nb::handle buffer, int dtype,
                               .requires_grad = requires_grad,
                               .overflow = ToOverflow(overflow),
                               .ttl = ToDuration(ttl),
+                              .lease = ToDuration(lease),
+                              .replace = replace,
+                              .if_match = std::move(if_match),
                               .report_conversion = report};
   return TensorHandle(
       Take(WithoutGil([&] { return self.Create(array, options); })));
@@ -67,9 +71,12 @@ TensorHandle Get(const Client& self, const std::string& id) {
   return TensorHandle(Take(WithoutGil([&] { return self.Get(id); })));
 }
 
-nb::tuple List(const Client& self, int page_size, const std::string& token) {
+nb::tuple List(const Client& self, int page_size, const std::string& token,
+               std::string filter, std::string order_by) {
+  const ListOptions options{.filter = std::move(filter),
+                            .order_by = std::move(order_by)};
   const TensorPage page =
-      Take(WithoutGil([&] { return self.List(page_size, token); }));
+      Take(WithoutGil([&] { return self.List(page_size, token, options); }));
   nb::list tensors;
   for (const TensorInfo& info : page.tensors) {
     tensors.append(FromTensorInfo(info));
@@ -132,6 +139,7 @@ nb::dict GetServerInfo(const Client& self) {
   result["memory_limit_bytes"] = info.memory_limit_bytes;
   result["max_dimensions"] = info.max_dimensions;
   result["max_upload_parts"] = info.max_upload_parts;
+  result["max_tensors"] = info.max_tensors;
   result["start_time"] = FromTime(info.start_time);
   nb::list devices;
   for (const std::string& device : info.devices) devices.append(device);
@@ -151,7 +159,8 @@ void BindClient(nb::module_& module) {
       .def("create", &Create, nb::arg("buffer"), nb::arg("dtype"),
            nb::arg("big_endian"), nb::arg("id"), nb::arg("target_dtype").none(),
            nb::arg("device"), nb::arg("requires_grad"), nb::arg("overflow"),
-           nb::arg("ttl").none(), nb::arg("report"))
+           nb::arg("ttl").none(), nb::arg("lease").none(), nb::arg("replace"),
+           nb::arg("if_match"), nb::arg("report"))
       .def("leak", &Leak)
       .def("get", &Get)
       .def("list", &List)

@@ -25,12 +25,18 @@ ReadOptions ToReadOptions(nb::handle index, std::optional<int> dtype,
 }
 
 TensorHandle Transform(TensorHandle& self, nb::handle operations,
-                       std::string id, std::optional<double> ttl) {
+                       std::string id, std::optional<double> ttl,
+                       std::optional<double> lease, bool replace,
+                       std::string if_match) {
   const std::vector<Operation> steps = ToOperations(operations);
-  const std::optional<absl::Duration> lifetime = ToDuration(ttl);
+  const TransformOptions options{.id = std::move(id),
+                                 .ttl = ToDuration(ttl),
+                                 .lease = ToDuration(lease),
+                                 .replace = replace,
+                                 .if_match = std::move(if_match)};
   absl::StatusOr<RemoteTensor> result = [&] {
     nb::gil_scoped_release release;
-    return self->Transform(steps, std::move(id), lifetime);
+    return self->Transform(steps, options);
   }();
   return TensorHandle(Take(std::move(result)));
 }
@@ -79,7 +85,8 @@ void BindTensor(nb::module_& module) {
            [](TensorHandle& self) { return FromTensorInfo(self->info()); })
       .def("owned", [](TensorHandle& self) { return self->owned(); })
       .def("transform", &Transform, nb::arg("operations"), nb::arg("id"),
-           nb::arg("ttl").none())
+           nb::arg("ttl").none(), nb::arg("lease").none(), nb::arg("replace"),
+           nb::arg("if_match"))
       .def("set_requires_grad", &SetRequiresGrad)
       .def("read_layout", &ReadLayout, nb::arg("index"),
            nb::arg("dtype").none(), nb::arg("overflow"), nb::arg("force"))

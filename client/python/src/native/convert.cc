@@ -166,6 +166,10 @@ nb::dict FromTensorInfo(const TensorInfo& info) {
   result["create_time"] = FromTime(info.create_time);
   result["update_time"] = FromTime(info.update_time);
   result["expire_time"] = FromTime(info.expire_time);
+  result["lease"] =
+      info.lease.has_value()
+          ? nb::object(nb::float_(absl::ToDoubleSeconds(*info.lease)))
+          : nb::object(nb::none());
   result["conversion_report"] = FromReport(info.conversion_report);
   return result;
 }

@@ -80,12 +80,27 @@ def tensor_id(name: str | None) -> str:
     return name
 
 
+def _etag(if_match: str) -> str:
+    if not isinstance(if_match, str):
+        raise InvalidTypeError(
+            f"if_match must be str, not {type_name(if_match)}"
+        )
+    if not if_match:
+        raise InvalidArgumentError(
+            "an etag needs at least 1 character", reason="ETAG_MISMATCH"
+        )
+    return if_match
+
+
 class Keeping(NamedTuple):
     """How a new tensor is made and kept, as the native module takes it."""
 
     id: str
     overflow: int
     ttl: float | None
+    lease: float | None
+    replace: bool
+    if_match: str
     report: bool
 
 
@@ -95,12 +110,19 @@ def keeping(
     ttl: float | datetime.timedelta | None,
     report: bool,
     function: str,
+    *,
+    lease: float | datetime.timedelta | None = None,
+    replace: bool = False,
+    if_match: str | None = None,
 ) -> Keeping:
     """Reads the keyword-only arguments that makers of tensors share."""
     return Keeping(
         tensor_id(name),
         overflow_code(overflow),
         _ttl_seconds(ttl),
+        _ttl_seconds(lease),
+        check_bool(replace, function, "replace"),
+        "" if if_match is None else _etag(if_match),
         check_bool(report, function, "report"),
     )
 

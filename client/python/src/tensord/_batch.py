@@ -45,6 +45,8 @@ class Batches:
         names: Iterable[str] | None = None,
         overflow: str = "torch",
         ttl: Lifetime = None,
+        lease: Lifetime = None,
+        replace: bool = False,
         report: bool = False,
     ) -> list[RemoteTensor]:
         """Stores copies of many arrays, as :meth:`tensor` stores one.
@@ -56,7 +58,7 @@ class Batches:
         ----------
         arrays
             NumPy arrays, of any dtypes and shapes.
-        dtype, device, requires_grad, overflow, ttl, report
+        dtype, device, requires_grad, overflow, ttl, lease, replace, report
             Of all tensors, as of :meth:`tensor`.
         names
             One for each array. Without them tensors go with their handles:
@@ -76,7 +78,15 @@ class Batches:
         check_bool(requires_grad, "create_batch", "requires_grad")
         target = None if dtype is None else to_dtype(dtype, "create_batch")
         place = None if device is None else to_device(device, "create_batch")
-        kept = keeping(None, overflow, ttl, report, "create_batch")
+        kept = keeping(
+            None,
+            overflow,
+            ttl,
+            report,
+            "create_batch",
+            lease=lease,
+            replace=replace,
+        )
         sources = []
         for array in arrays:
             if not isinstance(array, np.ndarray):
@@ -95,6 +105,8 @@ class Batches:
             requires_grad,
             kept.overflow,
             kept.ttl,
+            kept.lease,
+            kept.replace,
             kept.report,
         )
         return self._handles_on(made)

@@ -81,11 +81,13 @@ class Casts:
         ttl: Any = None,
         report: builtins.bool = False,
         function: str = "to",
+        **replacing: Any,
     ) -> RemoteTensor:
-        kept = keeping(name, overflow, ttl, report, function)
+        kept = keeping(name, overflow, ttl, report, function, **replacing)
         same_dtype, same_device = self._keeps(wanted)
         same = same_dtype and same_device and not wanted.copy
-        if same and name is None and not report:
+        replaces = kept.replace or kept.if_match
+        if same and name is None and not report and not replaces:
             return self  # type: ignore[return-value]
         operation = (
             "to",
@@ -95,7 +97,7 @@ class Casts:
             kept.overflow,
             kept.report,
         )
-        return self._transform(operation, id=kept.id, ttl=kept.ttl)
+        return self._transform(operation, kept=kept)
 
     def to(
         self,
@@ -103,6 +105,9 @@ class Casts:
         overflow: str = "torch",
         name: str | None = None,
         ttl: Any = None,
+        lease: Any = None,
+        replace: builtins.bool = False,
+        if_match: str | None = None,
         report: builtins.bool = False,
         **kwargs: Any,
     ) -> RemoteTensor:
@@ -120,6 +125,8 @@ class Casts:
             Keeps the result on the server under this name.
         ttl : float or datetime.timedelta, optional
             Lifetime of the result, in seconds.
+        lease, replace, if_match
+            As of the constructors of :class:`Client`.
         report
             Asks what the cast does to the values, for the result's
             :attr:`conversion_report`. Costs some time.
@@ -137,7 +144,16 @@ class Casts:
         StateError
             There is no such device.
         """
-        return self._to(parse_to(args, kwargs), overflow, name, ttl, report)
+        return self._to(
+            parse_to(args, kwargs),
+            overflow,
+            name,
+            ttl,
+            report,
+            lease=lease,
+            replace=replace,
+            if_match=if_match,
+        )
 
     def _cast(self, name: str, overflow: str) -> RemoteTensor:
         return self._to(ToArguments(BY_NAME[name], None, False), overflow)

@@ -139,6 +139,15 @@ class Client(Batches):
     ``ttl``
         Seconds, or a `datetime.timedelta`, after which the server deletes the
         tensor.
+    ``lease``
+        The same from the last use on: reading the tensor, or transforming it,
+        renews the lease. Not together with ``ttl``.
+    ``replace``
+        Takes the place of the tensor of that name, if there is one; who reads
+        that finishes undisturbed.
+    ``if_match``
+        Takes the place of the tensor of that name only while its
+        :attr:`RemoteTensor.etag` is this.
     ``report``
         Asks what the conversion on the server did to the values, for
         :attr:`RemoteTensor.conversion_report`. Costs some time.
@@ -184,6 +193,9 @@ class Client(Batches):
         name: str | None = None,
         overflow: str = "torch",
         ttl: Lifetime = None,
+        lease: Lifetime = None,
+        replace: bool = False,
+        if_match: str | None = None,
         report: bool = False,
     ) -> RemoteTensor:
         """Stores a copy of an array with its dtype.
@@ -197,7 +209,16 @@ class Client(Batches):
         if not isinstance(array, np.ndarray):
             got = "Tensor" if is_tensor(array) else type_name(array)
             raise InvalidTypeError(f"expected np.ndarray (got {got})")
-        kept = keeping(name, overflow, ttl, report, "from_numpy")
+        kept = keeping(
+            name,
+            overflow,
+            ttl,
+            report,
+            "from_numpy",
+            lease=lease,
+            replace=replace,
+            if_match=if_match,
+        )
         return self._create(array, kept)
 
     def Tensor(
@@ -207,6 +228,9 @@ class Client(Batches):
         name: str | None = None,
         overflow: str = "torch",
         ttl: Lifetime = None,
+        lease: Lifetime = None,
+        replace: bool = False,
+        if_match: str | None = None,
         report: bool = False,
     ) -> RemoteTensor:
         """Stores a copy of an array or nested lists as float32."""
@@ -225,7 +249,16 @@ class Client(Batches):
             raise InvalidTypeError(
                 f"new(): data must be a sequence (got {type_name(data)})"
             )
-        kept = keeping(name, overflow, ttl, report, "new")
+        kept = keeping(
+            name,
+            overflow,
+            ttl,
+            report,
+            "new",
+            lease=lease,
+            replace=replace,
+            if_match=if_match,
+        )
         return self._create(array, kept, target)
 
     def tensor(
@@ -238,6 +271,9 @@ class Client(Batches):
         name: str | None = None,
         overflow: str = "torch",
         ttl: Lifetime = None,
+        lease: Lifetime = None,
+        replace: bool = False,
+        if_match: str | None = None,
         report: bool = False,
     ) -> RemoteTensor:
         """Stores a copy of an array, nested lists, a number or a tensor.
@@ -267,7 +303,16 @@ class Client(Batches):
         check_bool(requires_grad, "tensor", "requires_grad")
         target = None if dtype is None else to_dtype(dtype, "tensor")
         place = None if device is None else to_device(device, "tensor")
-        kept = keeping(name, overflow, ttl, report, "tensor")
+        kept = keeping(
+            name,
+            overflow,
+            ttl,
+            report,
+            "tensor",
+            lease=lease,
+            replace=replace,
+            if_match=if_match,
+        )
         if is_tensor(data):
             return self._copy(data, kept, target, place, requires_grad)
         array = data
@@ -300,6 +345,9 @@ class Client(Batches):
             requires_grad,
             kept.overflow,
             kept.ttl,
+            kept.lease,
+            kept.replace,
+            kept.if_match,
             kept.report,
         )
         return RemoteTensor._make(self, made)
@@ -330,8 +378,7 @@ class Client(Batches):
         copy = source._transform(
             ("detach",),
             ("to", wanted._code, where, True, kept.overflow, kept.report),
-            id=kept.id,
-            ttl=kept.ttl,
+            kept=kept,
         )
         return copy.requires_grad_() if requires_grad else copy
 
@@ -390,19 +437,42 @@ class Client(Batches):
         """The names of all tensors, in ascending order."""
         return (info.name for info in self.infos())
 
-    def list(self) -> builtins.list[str]:
-        """The names of all tensors, in ascending order.
+    def list(
+        self, *, filter: str = "", order_by: str = ""
+    ) -> builtins.list[str]:
+        """The names of all tensors, or of those that pass a filter.
 
         Those that the server made up for tensors without a name are among
-        them.
+        them. See :meth:`infos` for the arguments.
         """
-        return [*self]
+        infos = self.infos(filter=filter, order_by=order_by)
+        return [info.name for info in infos]
 
-    def infos(self) -> Iterator[TensorInfo]:
-        """What is known of all tensors, in ascending order of names."""
+    def infos(
+        self, *, filter: str = "", order_by: str = ""
+    ) -> Iterator[TensorInfo]:
+        """What is known of all tensors, or of those that pass a filter.
+
+        Parameters
+        ----------
+        filter
+            Terms joined by ``AND``, such as
+            ``'name = "tensors/run-1/*" AND size_bytes > 1000'``. Fields are
+            ``name``, ``dtype``, ``device``, ``requires_grad``,
+            ``size_bytes``, ``create_time``, ``update_time`` and
+            ``expire_time``.
+        order_by
+            ``"name"`` (the default), ``"create_time"``, ``"update_time"`` or
+            ``"size_bytes"``, with ``" desc"`` behind it for descending order.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The filter or the order can not be understood.
+        """
         connection, token = self._open, ""
         while True:
-            page, token = connection.list(0, token)
+            page, token = connection.list(0, token, filter, order_by)
             yield from map(tensor_info, page)
             if not token:
                 return

@@ -23,8 +23,11 @@ class TensorInfo:
     requires_grad: bool
     nbytes: int
     storage_id: str
+    etag: str
     create_time: float
+    update_time: float
     expire_time: float | None
+    lease: float | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class ServerInfo:
     memory_limit_bytes: int
     max_dimensions: int
     max_upload_parts: int
+    max_tensors: int
     start_time: float
     devices: tuple[device, ...]
     cuda_unavailable: str
@@ -90,8 +94,11 @@ def tensor_info(info: native.Info) -> TensorInfo:
         requires_grad=info["requires_grad"],
         nbytes=info["size_bytes"],
         storage_id=info["storage_id"],
+        etag=info["etag"],
         create_time=info["create_time"],
+        update_time=info["update_time"],
         expire_time=info["expire_time"],
+        lease=info["lease"],
     )
 
 

@@ -25,6 +25,7 @@ class Info(TypedDict):
     create_time: float
     update_time: float
     expire_time: float | None
+    lease: float | None
     conversion_report: tuple[int, int, int, float] | None
 
 class Client:
@@ -51,11 +52,14 @@ class Client:
         requires_grad: bool,
         overflow: int,
         ttl: float | None,
+        lease: float | None,
+        replace: bool,
+        if_match: str,
         report: bool,
     ) -> Tensor: ...
     def get(self, id: str, /) -> Tensor: ...
     def list(
-        self, page_size: int, token: str, /
+        self, page_size: int, token: str, filter: str, order_by: str, /
     ) -> tuple[builtins.list[Info], str]: ...
     def delete(self, id: str, allow_missing: bool, /) -> None: ...
     def convert_layout(
@@ -79,7 +83,13 @@ class Tensor:
     def info(self) -> Info: ...
     def owned(self) -> bool: ...
     def transform(
-        self, operations: Sequence[tuple[Any, ...]], id: str, ttl: float | None
+        self,
+        operations: Sequence[tuple[Any, ...]],
+        id: str,
+        ttl: float | None,
+        lease: float | None,
+        replace: bool,
+        if_match: str,
     ) -> Tensor: ...
     def set_requires_grad(self, requires_grad: bool, /) -> None: ...
     def read_layout(
@@ -110,6 +120,8 @@ def create_batch(
     requires_grad: bool,
     overflow: int,
     ttl: float | None,
+    lease: float | None,
+    replace: bool,
     report: bool,
 ) -> list[Tensor]: ...
 def transform_batch(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensord._arguments import (
+    Keeping,
     OnServer,
     check_bool,
     dimension,
@@ -117,6 +118,14 @@ class RemoteTensor(Casts, Views, Scalars, OnServer):
     def id(self) -> str:
         """Its id on the server, whether it was given a name or not."""
         return self._info["id"]
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the tensor; for ``if_match``.
+
+        As of the call that made this handle, or its last change by it.
+        """
+        return self._handle.info()["etag"]
 
     @property
     def name(self) -> str | None:
@@ -298,12 +307,16 @@ class RemoteTensor(Casts, Views, Scalars, OnServer):
     def _transform(
         self,
         *operations: tuple[Any, ...],
-        id: str = "",
-        ttl: float | None = None,
+        kept: Keeping | None = None,
         grad_fn: str | None = None,
     ) -> RemoteTensor:
         """A new tensor; `grad_fn` is for steps that PyTorch has a name for."""
-        native = self._handle.transform(operations, id, ttl)
+        how = (
+            ("", None, None, False, "")
+            if kept is None
+            else (kept.id, kept.ttl, kept.lease, kept.replace, kept.if_match)
+        )
+        native = self._handle.transform(operations, *how)
         return RemoteTensor._make(self._client, native, grad_fn)
 
     # Elements.
