@@ -25,7 +25,7 @@ def test_compares_one_pair():
             "--pairs=f32:f16",
             "--elements",
             "4096",
-            "--rounds=1",
+            "--rounds=5",
             "--repeat-elements=4096",
             "--no-layouts",
         ],
