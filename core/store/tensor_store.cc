@@ -151,7 +151,8 @@ TensorStore::Claim::~Claim() {
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
-    Tensor tensor, const Lifetime& lifetime) && {
+    Tensor tensor, const Lifetime& lifetime,
+    absl::FunctionRef<void(const StoredTensor&)> prepare) && {
   const absl::Time now = store_->options_.clock();
   auto stored = std::make_shared<StoredTensor>(StoredTensor{
       .id = id_,
@@ -167,10 +168,14 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
   Dropped dropped(store_->options_.events);
   // The old tensor has a place before the new one takes its own.
   dropped.deleted.reserve(1);
+  {
+    MutexLock lock(store_->mutex_);
+    stored->etag = store_->NewEtag();
+  }
+  prepare(*stored);
   MutexLock lock(store_->mutex_);
   absl::Status status = store_->CheckIfMatch(id_, options_.if_match, now);
   if (!status.ok()) return status;
-  stored->etag = store_->NewEtag();
   if (store_->index_.contains(id_)) {
     dropped.deleted.push_back(store_->Replace(stored));
   } else {

@@ -126,9 +126,13 @@ class TensorStore {
     // Makes the tensor visible, in the place of the one that it replaces if
     // there is one. NOT_FOUND (TENSOR_NOT_FOUND) and ABORTED (ETAG_MISMATCH) if
     // the tensor that was to be replaced is not there any more, or changed;
-    // then nothing is stored.
+    // then nothing is stored. Calls `prepare` with the tensor before that,
+    // without a lock: what is to be said of it, so that nothing can fail once
+    // it is visible. Nothing is stored if `prepare` throws.
     absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit(
-        Tensor tensor, const Lifetime& lifetime) &&;
+        Tensor tensor, const Lifetime& lifetime,
+        absl::FunctionRef<void(const StoredTensor&)> prepare =
+            [](const StoredTensor&) {}) &&;
 
    private:
     friend class TensorStore;

@@ -39,8 +39,7 @@ class BatchReactor final
     watched_.WriteEnds();
     response_.Clear();
     if (!ok) {
-      const absl::Status refusal = watched_.refusal();
-      Conclude(refusal.ok() ? absl::CancelledError() : refusal);
+      Conclude(watched_.WriteFailure());
     } else if (Work(kGrpcThread)) {
       Run(messages_.OnProcessed(), kGrpcThread);
     }

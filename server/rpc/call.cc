@@ -40,20 +40,27 @@ grpc::Status Convert(const absl::Status& status,
 }  // namespace
 
 absl::Status OutOfMemory() {
-  return MakeError(absl::StatusCode::kResourceExhausted,
-                   reason::kMemoryExhausted, "out of memory");
+  static const absl::Status& status =
+      *new absl::Status(MakeError(absl::StatusCode::kResourceExhausted,
+                                  reason::kMemoryExhausted, "out of memory"));
+  return status;
 }
 
 absl::Status InternalError() {
-  return MakeError(absl::StatusCode::kInternal, reason::kInternal,
-                   "internal error");
+  static const absl::Status& status = *new absl::Status(MakeError(
+      absl::StatusCode::kInternal, reason::kInternal, "internal error"));
+  return status;
+}
+
+void MakeStatusesAhead() {
+  OutOfMemory().IgnoreError();
+  InternalError().IgnoreError();
 }
 
 void CountRefusal(const absl::Status& refusal, ServiceEvents& events) {
   if (refusal.code() == absl::StatusCode::kCancelled) return;
-  const std::string reason = GetErrorReason(refusal);
-  events.Refused(reason.empty() ? reason::kInternal : reason);
   const ErrorDetails details = GetErrorDetails(refusal);
+  events.Refused(details.reason.empty() ? reason::kInternal : details.reason);
   std::int64_t bytes = 0;
   if (const auto it = details.metadata.find("requestedBytes");
       it != details.metadata.end() && absl::SimpleAtoi(it->second, &bytes)) {

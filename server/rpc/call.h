@@ -18,6 +18,9 @@ absl::Status OutOfMemory();
 // INTERNAL, without a word on why.
 absl::Status InternalError();
 
+// Has both of them take no memory from here on.
+void MakeStatusesAhead();
+
 // What `work`, which returns an absl::Status, returns; a status too if it
 // throws. No exception passes.
 template <class Work>

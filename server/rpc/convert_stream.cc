@@ -57,8 +57,7 @@ class ConvertReactor final
     TakeOver(this);
     watched_.WriteEnds();
     if (!ok) {
-      const absl::Status refusal = watched_.refusal();
-      Conclude(refusal.ok() ? absl::CancelledError() : refusal);
+      Conclude(watched_.WriteFailure());
     } else if (Send()) {
       Run(messages_.OnProcessed());
     }
@@ -116,15 +115,9 @@ class ConvertReactor final
       StartWrite(&response_);
       return false;
     }
-    watched_.Received(ReceivedBytes());
+    watched_.Received(envelope_);
     pieces_.Clear();
     return true;
-  }
-
-  std::int64_t ReceivedBytes() const {
-    return envelope_.payload == Envelope::Payload::kChunk
-               ? static_cast<std::int64_t>(envelope_.chunk.data_bytes)
-               : StreamWatch::kMinBytes;
   }
 
   void End() {

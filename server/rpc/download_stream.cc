@@ -121,8 +121,7 @@ class DownloadReactor final
   // message_ is sent, and the next is in next_ if it was made ahead.
   void GoOn() {
     if (!write_ok_ || call_.IsCancelled()) {
-      const absl::Status refusal = watched_.refusal();
-      return Conclude(refusal.ok() ? absl::CancelledError() : refusal);
+      return Conclude(watched_.WriteFailure());
     }
     if (!is_ahead_) {
       if (position_ == range_.end) return Conclude(Verdict());

@@ -10,14 +10,21 @@
 
 namespace tensord {
 
+bool AreToldApart(const ServiceContext& context) {
+  return context.own_quotas != nullptr;
+}
+
+absl::Status Denied(std::string_view reason, std::string_view what) {
+  return MakeError(absl::StatusCode::kPermissionDenied, reason,
+                   absl::StrCat("permission denied on ", std::string(what),
+                                " (or it might not exist)"));
+}
+
 absl::Status NameIfNotFound(const ServiceContext& context, absl::Status status,
                             std::string_view name) {
   if (status.code() != absl::StatusCode::kNotFound) return status;
-  if (context.own_quotas != nullptr) {
-    status =
-        MakeError(absl::StatusCode::kPermissionDenied, reason::kTensorDenied,
-                  absl::StrCat("permission denied on ", QuoteForMessage(name),
-                               " (or it might not exist)"));
+  if (AreToldApart(context)) {
+    status = Denied(reason::kTensorDenied, QuoteForMessage(name));
   }
   AddErrorMetadata(status, "name", name);
   return status;
@@ -55,9 +62,11 @@ absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> CommitTensor(
     const ServiceContext& context, TensorStore::Claim&& claim, Tensor tensor,
-    const Lifetime& lifetime) {
+    const Lifetime& lifetime,
+    absl::FunctionRef<void(const StoredTensor&)> write_answer) {
   const std::string name = WriteTensorName(claim.id());
-  auto stored = std::move(claim).Commit(std::move(tensor), lifetime);
+  auto stored =
+      std::move(claim).Commit(std::move(tensor), lifetime, write_answer);
   if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
   return stored;
 }

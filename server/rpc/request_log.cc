@@ -87,6 +87,15 @@ void RequestLog::Ticket::Answer(std::string answer) && noexcept {
   log_ = nullptr;
 }
 
+void RequestLog::Ticket::Answer(
+    const google::protobuf::MessageLite& answer) && noexcept {
+  try {
+    std::move(*this).Answer(answer.SerializeAsString());
+  } catch (const std::bad_alloc&) {
+    *this = Ticket();
+  }
+}
+
 void RequestLog::Forget(const RequestId& id) {
   MutexLock lock(mutex_);
   entries_.erase(id);

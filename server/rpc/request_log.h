@@ -53,9 +53,10 @@ class RequestLog {
     Ticket& operator=(Ticket&& other) noexcept;
     ~Ticket();
 
-    // Keeps the answer, a serialized message. Without the memory for it the
-    // request is forgotten.
+    // Keeps the answer, a serialized message or one to serialize. Without the
+    // memory for it the request is forgotten.
     void Answer(std::string answer) && noexcept;
+    void Answer(const google::protobuf::MessageLite& answer) && noexcept;
 
    private:
     friend class RequestLog;
@@ -127,9 +128,7 @@ absl::Status DoOnce(RequestLog& log, const Request& request, Response& response,
     return absl::OkStatus();
   }
   absl::Status status = work();
-  if (status.ok()) {
-    std::move(begun->ticket).Answer(response.SerializeAsString());
-  }
+  if (status.ok()) std::move(begun->ticket).Answer(response);
   return status;
 }
 

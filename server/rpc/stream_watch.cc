@@ -26,7 +26,8 @@ StreamWatch::Stream::~Stream() {
   watch_->streams_.erase(this);
 }
 
-void StreamWatch::Stream::Received(std::int64_t bytes) {
+void StreamWatch::Stream::Received(const Envelope& message) {
+  const auto bytes = static_cast<std::int64_t>(message.chunk.data_bytes);
   if (bytes > 0 && received_bytes_.fetch_add(bytes) + bytes < kMinBytes) {
     return;
   }
@@ -44,8 +45,8 @@ void StreamWatch::Stream::WriteEnds() {
   ++steps_;
 }
 
-absl::Status StreamWatch::Stream::refusal() const {
-  return is_cut_off_ ? watch_->Refusal() : absl::OkStatus();
+absl::Status StreamWatch::Stream::WriteFailure() const {
+  return is_cut_off_ ? watch_->Refusal() : absl::CancelledError();
 }
 
 void StreamWatch::Look() {
@@ -80,11 +81,6 @@ void StreamWatch::Look() {
                                  nullptr);
     grpc_call_unref(call);
   }
-}
-
-std::size_t StreamWatch::size() const {
-  MutexLock lock(mutex_);
-  return streams_.size();
 }
 
 absl::Status StreamWatch::Refusal() const {

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "core/mutex.h"
 #include "grpcpp/server_context.h"
+#include "server/wire/envelope.h"
 
 namespace tensord {
 
@@ -53,14 +54,13 @@ class StreamWatch {
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
 
-    // A message with as many bytes of data is processed. One without any says
-    // that the peer is there.
-    void Received(std::int64_t bytes);
+    // A message is processed. One without data says that the peer is there.
+    void Received(const Envelope& message);
     void WriteStarts();
     void WriteEnds();
-    // Why a write failed if it was too slow: the call is cancelled then; else
-    // OK.
-    absl::Status refusal() const;
+    // Why the call is cancelled: DEADLINE_EXCEEDED (STREAM_IDLE) if a write
+    // took too long, else CANCELLED.
+    absl::Status WriteFailure() const;
 
    private:
     friend class StreamWatch;
@@ -79,8 +79,6 @@ class StreamWatch {
 
   // Cuts off whose patience is over. To be called some times in that.
   void Look();
-
-  std::size_t size() const;
 
  private:
   absl::Status Refusal() const;

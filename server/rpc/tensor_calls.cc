@@ -119,11 +119,12 @@ absl::Status TensorCalls::CreateNew(const v1::CreateTensorRequest& request,
     return AtRequestField(tensor.status(), "options", array.field);
   }
   context_.events->ArrayBytesReceived(array.declared.total_bytes);
-  const auto stored = CommitTensor(context_, *std::move(claim),
-                                   *std::move(tensor), options.lifetime);
-  if (!stored.ok()) return stored.status();
-  WriteTensor(**stored, receiver.report(), response);
-  return absl::OkStatus();
+  return CommitTensor(context_, *std::move(claim), *std::move(tensor),
+                      options.lifetime,
+                      [&](const StoredTensor& stored) {
+                        WriteTensor(stored, receiver.report(), response);
+                      })
+      .status();
 }
 
 absl::Status TensorCalls::Prepare(const v1::ReadTensorRequest& request,
@@ -220,12 +221,13 @@ absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
     context_.events->Converted(source.dtype(), tensor->dtype(), source.device(),
                                tensor->device(), absl::Now() - start);
   }
-  const auto stored = CommitTensor(context_, *std::move(job.claim),
-                                   *std::move(tensor), job.lifetime);
-  if (!stored.ok()) return stored.status();
-  WriteTensor(**stored, job.report, response);
-  std::move(job.ticket).Answer(response.SerializeAsString());
-  return absl::OkStatus();
+  const auto stored =
+      CommitTensor(context_, *std::move(job.claim), *std::move(tensor),
+                   job.lifetime, [&](const StoredTensor& result) {
+                     WriteTensor(result, job.report, response);
+                   });
+  if (stored.ok()) std::move(job.ticket).Answer(response);
+  return stored.status();
 }
 
 }  // namespace tensord

@@ -80,15 +80,10 @@ class Refused final : public Reactor {
 };
 
 absl::Status NoUpload(const ServiceContext& context, std::string_view id) {
-  const bool may_be_anothers = context.own_quotas != nullptr;
-  return MakeError(
-      may_be_anothers ? absl::StatusCode::kPermissionDenied
-                      : absl::StatusCode::kNotFound,
-      may_be_anothers ? reason::kUploadDenied : reason::kUploadNotFound,
-      absl::StrCat(may_be_anothers ? "permission denied on upload "
-                                   : "there is no upload ",
-                   std::string(id),
-                   may_be_anothers ? " (or it might not exist)" : ""));
+  const std::string upload = absl::StrCat("upload ", std::string(id));
+  if (AreToldApart(context)) return Denied(reason::kUploadDenied, upload);
+  return MakeError(absl::StatusCode::kNotFound, reason::kUploadNotFound,
+                   absl::StrCat("there is no ", upload));
 }
 
 class Service final : public ServiceBase {
@@ -98,7 +93,9 @@ class Service final : public ServiceBase {
         shared_(shared),
         blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)),
-        device_threads_(*shared_.devices) {}
+        device_threads_(*shared_.devices) {
+    MakeStatusesAhead();
+  }
   ~Service() override { workers_.join(); }
 
   grpc::ServerReadReactor<ByteBuffer>* UploadTensor(

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "server/rpc/call.h"
 #include "server/rpc/find_tensor.h"
 
 namespace tensord {
@@ -65,15 +66,16 @@ absl::StatusOr<RequestLog::Answered> Upload::Start(
   if (begun->answer != nullptr) return std::move(begun->answer);
   auto claim = ClaimTensorId(context, plan.tensor_id, plan.claiming);
   if (!claim.ok()) return claim.status();
-  ticket_ = std::move(begun->ticket);
-  context_ = &context;
-  claim_.emplace(*std::move(claim));
   digest_ = plan.digest;
   lifetime_ = plan.options.lifetime;
   total_bytes_ = plan.array.total_bytes;
+  context_ = &context;
   receiver_.emplace(std::move(plan.array), plan.options, context, allocator);
-  absl::Status status = AtRequestField(
-      receiver_->Start(), "declaration.options", "declaration.array");
+  ticket_ = std::move(begun->ticket);
+  claim_.emplace(*std::move(claim));
+  absl::Status status =
+      AtRequestField(Guarded([this] { return receiver_->Start(); }),
+                     "declaration.options", "declaration.array");
   if (!status.ok()) return status;
   return RequestLog::Answered();
 }
@@ -142,7 +144,7 @@ void Upload::Release(Part& part, std::int64_t next_byte) {
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Complete(
-    Part& part) {
+    Part& part, Respond respond) {
   MutexLock lock(mutex_);
   if (!refusal_.ok()) return refusal_;
   if (part.receiver_.has_value()) {
@@ -150,27 +152,32 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Complete(
     part.receiver_.reset();
     if (!status.ok()) return status;
   }
+  const std::int64_t complete_bytes =
+      complete_bytes_ + part.range_.end - part.range_.begin;
+  if (complete_bytes == total_bytes_) return Commit(respond);
+  respond(std::string());
   part.next_byte_ = part.range_.end;
   part.is_taken_ = false;
   part.is_complete_ = true;
-  complete_bytes_ += part.range_.end - part.range_.begin;
-  if (complete_bytes_ < total_bytes_) return nullptr;
-  return Commit();
+  complete_bytes_ = complete_bytes;
+  return nullptr;
 }
 
-absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Commit() {
+absl::StatusOr<std::shared_ptr<const StoredTensor>> Upload::Commit(
+    Respond respond) {
   auto tensor = receiver_->Finish();
   if (!tensor.ok()) return ArgumentAtField(tensor.status(), "chunk.data");
-  auto stored = CommitTensor(*context_, *std::move(claim_), *std::move(tensor),
-                             lifetime_);
+  std::string answer;
+  auto stored = CommitTensor(
+      *context_, *std::move(claim_), *std::move(tensor), lifetime_,
+      [&](const StoredTensor& result) {
+        answer = WriteTensor(result, receiver_->report()).SerializeAsString();
+        respond(answer);
+      });
   claim_.reset();
   is_complete_ = stored.ok();
+  if (stored.ok()) std::move(ticket_).Answer(std::move(answer));
   return stored;
-}
-
-void Upload::Answer(std::string answer) {
-  MutexLock lock(mutex_);
-  std::move(ticket_).Answer(std::move(answer));
 }
 
 void Upload::Refuse(absl::Status refusal) {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/byte_range.h"
@@ -112,14 +113,16 @@ class Upload {
   // The stream ended early: another may go on at `next_byte`.
   void Release(Part& part, std::int64_t next_byte);
 
-  // All bytes of a part are there. The tensor, now visible, if the others' are
-  // as well, else null. Errors of ArrayReceiver; what refused the upload
-  // elsewhere; errors of CommitTensor.
-  absl::StatusOr<std::shared_ptr<const StoredTensor>> Complete(Part& part);
+  // Sends the serialized message that a stream is answered with, which is of no
+  // name where others complete the tensor. May throw.
+  using Respond = absl::FunctionRef<void(const std::string& answer)>;
 
-  // What Complete's tensor is answered with, for the case that the client asks
-  // again.
-  void Answer(std::string answer);
+  // All bytes of a part are there. The tensor, now visible, if the others' are
+  // as well, else null. Calls `respond` before anything changes for others.
+  // Errors of ArrayReceiver; what refused the upload elsewhere; errors of
+  // CommitTensor.
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> Complete(Part& part,
+                                                               Respond respond);
 
   // Something is wrong with it: id and request id are free again, and all
   // streams are refused with `refusal`. Has no effect on one that is complete,
@@ -151,7 +154,7 @@ class Upload {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Part* FindPart(const std::optional<ByteRange>& part)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit()
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit(Respond respond)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RefuseLocked(absl::Status refusal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

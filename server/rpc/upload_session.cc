@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "server/rpc/call.h"
 #include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
 #include "server/wire/violations.h"
@@ -102,7 +104,12 @@ absl::Status UploadSession::Open(const std::string& request_id,
     if (!joined.ok()) return joined.status();
     upload_ = *std::move(joined);
   }
+  absl::Cleanup give_up = [this] {
+    upload_->Refuse(OutOfMemory());
+    LetGo(/*is_over=*/true);
+  };
   auto opened = upload_->Open(std::move(plan), context_, allocator_);
+  std::move(give_up).Cancel();
   if (!opened.ok() || opened->part == nullptr) {
     LetGo(upload_->is_refused());
     upload_.reset();
@@ -131,16 +138,12 @@ absl::Status UploadSession::TakeChunk(const ChunkView& chunk) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<const StoredTensor>> UploadSession::Commit() {
+absl::StatusOr<std::shared_ptr<const StoredTensor>> UploadSession::Commit(
+    Upload::Respond respond) {
   if (absl::Status status = protocol_.CheckEnd(); !status.ok()) return status;
-  auto stored = upload_->Complete(*part_);
-  if (stored.ok() && *stored == nullptr) LetGo(/*is_over=*/false);
+  auto stored = upload_->Complete(*part_, respond);
+  if (stored.ok()) LetGo(/*is_over=*/*stored != nullptr);
   return stored;
-}
-
-void UploadSession::Answered(std::string answer) {
-  upload_->Answer(std::move(answer));
-  LetGo(/*is_over=*/true);
 }
 
 void UploadSession::Refuse(const absl::Status& refusal) {
@@ -153,9 +156,11 @@ void UploadSession::Suspend() {
   if (part_ == nullptr || upload_->request_id().empty()) return;
   upload_->Release(*part_, protocol_.received_bytes());
   LetGo(/*is_over=*/false);
+  // Where it is not kept, it is gone with this.
+  upload_.reset();
 }
 
-void UploadSession::LetGo(bool is_over) {
+void UploadSession::LetGo(bool is_over) noexcept {
   part_ = nullptr;
   if (upload_->request_id().empty()) return;
   if (is_over) {

@@ -45,13 +45,11 @@ class UploadSession {
                     const v1::UploadDeclaration& declaration);
 
   // The client sends no more: makes the tensor visible, and returns it, unless
-  // it lacks other parts; null then. INVALID_ARGUMENT (HEADER_MISSING,
-  // UPLOAD_INCOMPLETE), errors of Upload::Complete.
-  absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit();
-
-  // What the client is answered with, for the case that it asks again.
-  // REQUIRES: Commit returned a tensor.
-  void Answered(std::string answer);
+  // it lacks other parts; null then. Has `respond` answer the client before
+  // that. INVALID_ARGUMENT (HEADER_MISSING, UPLOAD_INCOMPLETE), errors of
+  // Upload::Complete.
+  absl::StatusOr<std::shared_ptr<const StoredTensor>> Commit(
+      Upload::Respond respond = [](const std::string&) {});
 
   // The serialized answer to the same stream before, or null; nothing more is
   // to be done where there is one.
@@ -76,7 +74,7 @@ class UploadSession {
   absl::Status TakeChunk(const ChunkView& chunk);
   // The stream has no part any more. `is_over` says that the upload is refused
   // or complete.
-  void LetGo(bool is_over);
+  void LetGo(bool is_over) noexcept;
 
   const ServiceContext& context_;
   BufferAllocator& allocator_;

@@ -95,7 +95,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       Post(steps);
       return false;
     }
-    watched_->Received(ReceivedBytes());
+    watched_->Received(envelope_);
     pieces_.Clear();
     steps.process->Clear();
     if (status.ok() && session_->earlier_answer() == nullptr) return true;
@@ -119,12 +119,6 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     return device_.has_value();
   }
 
-  std::int64_t ReceivedBytes() const {
-    return envelope_.payload == Envelope::Payload::kChunk
-               ? static_cast<std::int64_t>(envelope_.chunk.data_bytes)
-               : StreamWatch::kMinBytes;
-  }
-
   absl::Status Take() {
     absl::Status status = session_->Take(envelope_, declaration_);
     if (status.ok() && session_->earlier_answer() != nullptr) {
@@ -142,20 +136,15 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       session_->Suspend();
       return absl::CancelledError();
     }
-    const auto stored = session_->Commit();
-    if (!stored.ok()) {
-      if (GetErrorReason(stored.status()) == reason::kUploadIncomplete) {
-        session_->Suspend();
-      }
-      return stored.status();
+    absl::Status status = session_
+                              ->Commit([this](const std::string& answer) {
+                                response_ = MakeMessage(answer);
+                              })
+                              .status();
+    if (GetErrorReason(status) == reason::kUploadIncomplete) {
+      session_->Suspend();
     }
-    std::string answer;
-    if (*stored != nullptr) {
-      answer = WriteTensor(**stored, session_->report()).SerializeAsString();
-    }
-    response_ = MakeMessage(answer);
-    if (*stored != nullptr) session_->Answered(std::move(answer));
-    return absl::OkStatus();
+    return status;
   }
 
   void Conclude(const absl::Status& status) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 
 #include "absl/strings/ascii.h"
 #include "server/absl_text.h"
@@ -17,7 +18,7 @@ template <class Suspended>
 auto FindSuspended(Suspended& suspended, const std::string& key) {
   return std::find_if(
       suspended.begin(), suspended.end(),
-      [&](const auto& entry) { return entry.request_id == key; });
+      [&](const auto& entry) { return entry.upload->request_id() == key; });
 }
 
 }  // namespace
@@ -33,29 +34,28 @@ absl::StatusOr<std::shared_ptr<Upload>> Uploads::Join(
     ++active->second.streams;
     return active->second.upload;
   }
-  std::shared_ptr<Upload> upload;
   const auto it = FindSuspended(suspended_, key);
-  if (it == suspended_.end()) {
-    upload = std::make_shared<Upload>(std::string(request_id), device);
-  } else {
-    if (it->upload->device() != device) return RequestIdReused();
-    upload = it->upload;
-    resumed.splice(resumed.end(), suspended_, it);
-  }
-  active_[key] = {.upload = upload, .streams = 1};
+  const bool is_new = it == suspended_.end();
+  if (!is_new && it->upload->device() != device) return RequestIdReused();
+  auto upload = is_new ? std::make_shared<Upload>(key, device) : it->upload;
+  active_.emplace(key, Active{.upload = upload, .streams = 1});
+  if (!is_new) resumed.splice(resumed.end(), suspended_, it);
   return upload;
 }
 
-void Uploads::Leave(const std::shared_ptr<Upload>& upload) {
-  const std::string key = Key(upload->request_id());
+void Uploads::Leave(const std::shared_ptr<Upload>& upload) noexcept {
   std::list<Suspended> added;
-  added.push_back({key, upload, upload->tensor_id(), clock_() + window_});
-  const bool can_go_on =
-      window_ > absl::ZeroDuration() && !added.front().tensor_id.empty();
+  try {
+    added.push_back({upload, upload->tensor_id(), clock_() + window_});
+  } catch (const std::bad_alloc&) {
+    // Then nobody can go on with it.
+  }
+  const bool can_go_on = window_ > absl::ZeroDuration() && !added.empty() &&
+                         !added.front().tensor_id.empty();
   std::shared_ptr<Upload> left;
   std::list<Suspended> dropped;
   MutexLock lock(mutex_);
-  const auto it = active_.find(key);
+  const auto it = active_.find(upload->request_id());
   if (it == active_.end() || it->second.upload != upload) return;
   if (--it->second.streams > 0) return;
   left = std::move(it->second.upload);
@@ -67,11 +67,10 @@ void Uploads::Leave(const std::shared_ptr<Upload>& upload) {
   }
 }
 
-void Uploads::Remove(const std::shared_ptr<Upload>& upload) {
-  const std::string key = Key(upload->request_id());
+void Uploads::Remove(const std::shared_ptr<Upload>& upload) noexcept {
   std::shared_ptr<Upload> removed;
   MutexLock lock(mutex_);
-  const auto it = active_.find(key);
+  const auto it = active_.find(upload->request_id());
   if (it == active_.end() || it->second.upload != upload) return;
   removed = std::move(it->second.upload);
   active_.erase(it);

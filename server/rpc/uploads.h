@@ -43,11 +43,11 @@ class Uploads {
                                                Device device);
 
   // A stream that joined ends. The last one suspends the upload, if that has
-  // begun.
-  void Leave(const std::shared_ptr<Upload>& upload);
+  // begun and there is the memory to remember it.
+  void Leave(const std::shared_ptr<Upload>& upload) noexcept;
 
   // The upload was refused or is complete: its request id begins another one.
-  void Remove(const std::shared_ptr<Upload>& upload);
+  void Remove(const std::shared_ptr<Upload>& upload) noexcept;
 
   // Null if there is none.
   std::shared_ptr<Upload> Find(std::string_view request_id) const;
@@ -71,8 +71,7 @@ class Uploads {
     int streams = 0;
   };
   struct Suspended {
-    // In lower case.
-    std::string request_id;
+    // Its request id is in lower case.
     std::shared_ptr<Upload> upload;
     std::string tensor_id;
     absl::Time end;

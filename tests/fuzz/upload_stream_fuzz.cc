@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -291,7 +292,7 @@ class Streams {
     stream.is_finished = envelope.finish;
     if (!Take(stream, envelope, declaration)) return;
     if (const auto& answer = stream.session->earlier_answer()) {
-      Require(answer->empty() || answer->starts_with(kAnswer),
+      Require(answer->empty() || answers_.contains(*answer),
               "the answer is one that was given", input_);
       stream = {};
     }
@@ -412,7 +413,9 @@ class Streams {
   // The client sends no more.
   void End(Stream& stream) {
     if (stream.session == nullptr) return;
-    const auto stored = stream.session->Commit();
+    std::string answer;
+    const auto stored = stream.session->Commit(
+        [&](const std::string& given) { answer = given; });
     if (!stored.ok()) {
       CheckRefusal(stored.status());
       if (GetErrorReason(stored.status()) == reason::kUploadIncomplete) {
@@ -427,7 +430,7 @@ class Streams {
       Require(stored_.emplace(id, stream.plan).second, "an id is taken once",
               input_);
       CheckStored(**stored, *stream.plan);
-      stream.session->Answered(std::string(kAnswer) + id);
+      answers_.insert(std::move(answer));
     }
     stream = {};
   }
@@ -481,8 +484,6 @@ class Streams {
     }
   }
 
-  static constexpr std::string_view kAnswer = "stored ";
-
   const std::string_view input_;
   absl::Time now_ = absl::UnixEpoch();
   NoEvents events_;
@@ -495,6 +496,7 @@ class Streams {
   std::array<Stream, kStreams> streams_;
   // By id: what was committed, and not deleted.
   std::map<std::string, const Plan*> stored_;
+  std::set<std::string> answers_;
 };
 
 }  // namespace

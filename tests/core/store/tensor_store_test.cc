@@ -7,6 +7,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <random>
 #include <set>
@@ -256,6 +257,39 @@ TEST_F(TensorStoreTest, WhatIsReplacedIsThereUntilTheCommit) {
   EXPECT_NE((*after)->etag, before->etag);
   EXPECT_EQ(store_.size(), 1);
   EXPECT_FALSE(watched.expired()) << "a reader still has it";
+}
+
+TEST_F(TensorStoreTest, PreparesBeforeOthersSee) {
+  const auto before = Put("a");
+  auto claim = store_.ClaimId("a", {.replace = true});
+  ASSERT_TRUE(claim.ok());
+  std::string etag;
+  const auto after = std::move(*claim).Commit(
+      MakeTensor(DType::kInt64), {}, [&](const StoredTensor& stored) {
+        EXPECT_EQ(*store_.Get("a"), before);
+        EXPECT_EQ(stored.id, "a");
+        EXPECT_EQ(stored.tensor.dtype(), DType::kInt64);
+        etag = stored.etag;
+      });
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ((*store_.Get("a"))->etag, etag);
+}
+
+TEST_F(TensorStoreTest, WhatCannotBePreparedIsNotStored) {
+  for (const bool replaces : {false, true}) {
+    const auto before = replaces ? Put("a") : nullptr;
+    {
+      auto claim = store_.ClaimId("a", {.replace = replaces});
+      ASSERT_TRUE(claim.ok());
+      EXPECT_THROW((void)std::move(*claim).Commit(
+                       MakeTensor(DType::kInt64), {},
+                       [](const StoredTensor&) { throw std::bad_alloc(); }),
+                   std::bad_alloc);
+    }
+    const auto after = store_.Get("a");
+    EXPECT_EQ(after.ok() ? *after : nullptr, before);
+    EXPECT_TRUE(store_.ClaimId("a", {.replace = replaces}).ok());
+  }
 }
 
 TEST_F(TensorStoreTest, WhatIsNotReplacedStays) {
