@@ -45,7 +45,6 @@ class Scopes {
   constexpr bool Has(Scope scope) const {
     return (bits_ >> static_cast<unsigned>(scope) & 1U) != 0;
   }
-  constexpr bool empty() const { return bits_ == 0; }
   bool operator==(const Scopes&) const = default;
 
  private:

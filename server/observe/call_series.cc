@@ -11,6 +11,7 @@
 #include "prometheus/counter.h"
 #include "server/absl_text.h"
 #include "server/observe/code_name.h"
+#include "server/observe/metric_families.h"
 #include "tensord/v1/admin.pb.h"
 #include "tensord/v1/tensord.pb.h"
 
@@ -67,34 +68,22 @@ const Histogram::BucketBoundaries& SecondsBuckets() {
 
 struct CallSeries::Families {
   explicit Families(prometheus::Registry& registry)
-      : started(prometheus::BuildCounter()
-                    .Name("grpc_server_started_total")
-                    .Help("Calls that began.")
-                    .Register(registry)),
-        handled(prometheus::BuildCounter()
-                    .Name("grpc_server_handled_total")
-                    .Help("Calls that ended, by status code.")
-                    .Register(registry)),
-        handling(prometheus::BuildHistogram()
-                     .Name("grpc_server_handling_seconds")
-                     .Help("Time from the arrival of a call to its status.")
-                     .Register(registry)),
-        received(prometheus::BuildCounter()
-                     .Name("grpc_server_msg_received_total")
-                     .Help("Messages that came.")
-                     .Register(registry)),
-        sent(prometheus::BuildCounter()
-                 .Name("grpc_server_msg_sent_total")
-                 .Help("Messages that were sent.")
-                 .Register(registry)),
-        received_bytes(prometheus::BuildCounter()
-                           .Name("tensord_call_received_bytes_total")
-                           .Help("Bytes of messages that came.")
-                           .Register(registry)),
-        sent_bytes(prometheus::BuildCounter()
-                       .Name("tensord_call_sent_bytes_total")
-                       .Help("Bytes of messages that were sent.")
-                       .Register(registry)) {}
+      : started(CounterFamily(registry, "grpc_server_started_total",
+                              "Calls that began.")),
+        handled(CounterFamily(registry, "grpc_server_handled_total",
+                              "Calls that ended, by status code.")),
+        handling(
+            HistogramFamily(registry, "grpc_server_handling_seconds",
+                            "Time from the arrival of a call to its status.")),
+        received(CounterFamily(registry, "grpc_server_msg_received_total",
+                               "Messages that came.")),
+        sent(CounterFamily(registry, "grpc_server_msg_sent_total",
+                           "Messages that were sent.")),
+        received_bytes(CounterFamily(registry,
+                                     "tensord_call_received_bytes_total",
+                                     "Bytes of messages that came.")),
+        sent_bytes(CounterFamily(registry, "tensord_call_sent_bytes_total",
+                                 "Bytes of messages that were sent.")) {}
 
   prometheus::Family<Counter>& started;
   prometheus::Family<Counter>& handled;

@@ -13,6 +13,7 @@
 #include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 #include "server/observe/call_series.h"
+#include "server/observe/metric_families.h"
 
 namespace tensord {
 namespace {
@@ -34,11 +35,7 @@ bool IsReason(std::string_view text) {
 
 Counter& NewCounter(prometheus::Registry& registry, const char* name,
                     const char* help) {
-  return prometheus::BuildCounter()
-      .Name(name)
-      .Help(help)
-      .Register(registry)
-      .Add({});
+  return CounterFamily(registry, name, help).Add({});
 }
 
 }  // namespace
@@ -49,10 +46,11 @@ class Metrics::Counters final : public prometheus::Collectable {
     return registry_.Collect();
   }
 
-  // The series of conversions of one kind. Null if it can lose nothing.
+  // The series of conversions of one kind.
   struct Conversions {
     Histogram* seconds = nullptr;
     Counter* count = nullptr;
+    // Null if it can lose nothing.
     Counter* lossy = nullptr;
   };
 
@@ -126,53 +124,33 @@ class Metrics::Counters final : public prometheus::Collectable {
       std::tuple<DType, DType, DeviceType, int, DeviceType, int>;
 
   prometheus::Family<Histogram>& conversion_family_ =
-      prometheus::BuildHistogram()
-          .Name("tensord_conversion_seconds")
-          .Help("Time to convert one array, or to copy it.")
-          .Register(registry_);
+      HistogramFamily(registry_, "tensord_conversion_seconds",
+                      "Time to convert one array, or to copy it.");
   prometheus::Family<Counter>& conversion_count_family_ =
-      prometheus::BuildCounter()
-          .Name("tensord_conversions_total")
-          .Help(
-              "Arrays that were converted or copied, by dtypes and by "
-              "devices; clients count as CPUs.")
-          .Register(registry_);
-  prometheus::Family<Counter>& lossy_family_ =
-      prometheus::BuildCounter()
-          .Name("tensord_lossy_conversions_total")
-          .Help(
-              "Conversions to a dtype that does not hold every value of the "
-              "other.")
-          .Register(registry_);
-  prometheus::Family<Histogram>& queue_family_ =
-      prometheus::BuildHistogram()
-          .Name("tensord_queue_seconds")
-          .Help(
-              "Time that calls waited for a thread: one of a device, or one "
-              "for what takes long.")
-          .Register(registry_);
+      CounterFamily(registry_, "tensord_conversions_total",
+                    "Arrays that were converted or copied, by dtypes and by "
+                    "devices; clients count as CPUs.");
+  prometheus::Family<Counter>& lossy_family_ = CounterFamily(
+      registry_, "tensord_lossy_conversions_total",
+      "Conversions to a dtype that does not hold every value of the "
+      "other.");
+  prometheus::Family<Histogram>& queue_family_ = HistogramFamily(
+      registry_, "tensord_queue_seconds",
+      "Time that calls waited for a thread: one of a device, or one "
+      "for what takes long.");
   prometheus::Family<Counter>& rejected_family_ =
-      prometheus::BuildCounter()
-          .Name("tensord_rejected_total")
-          .Help("Calls that were refused, by reason.")
-          .Register(registry_);
-  prometheus::Family<Counter>& reload_family_ =
-      prometheus::BuildCounter()
-          .Name("tensord_reloads_total")
-          .Help(
-              "Files of tokens and certificates that changed, and whether "
-              "they were used.")
-          .Register(registry_);
+      CounterFamily(registry_, "tensord_rejected_total",
+                    "Calls that were refused, by reason.");
+  prometheus::Family<Counter>& reload_family_ = CounterFamily(
+      registry_, "tensord_reloads_total",
+      "Files of tokens and certificates that changed, and whether "
+      "they were used.");
   prometheus::Family<Counter>& expiry_family_ =
-      prometheus::BuildCounter()
-          .Name("tensord_expiries_total")
-          .Help("Tensors whose lifetime or lease ended.")
-          .Register(registry_);
+      CounterFamily(registry_, "tensord_expiries_total",
+                    "Tensors whose lifetime or lease ended.");
   prometheus::Family<Counter>& eviction_family_ =
-      prometheus::BuildCounter()
-          .Name("tensord_evictions_total")
-          .Help("Tensors that made room for others.")
-          .Register(registry_);
+      CounterFamily(registry_, "tensord_evictions_total",
+                    "Tensors that made room for others.");
   Mutex mutex_;
   std::map<ConversionKey, Conversions> conversions_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Counter*, std::less<>> rejected_

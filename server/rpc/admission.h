@@ -74,8 +74,6 @@ class Admission {
   // Admits nothing from here on.
   void Drain() { is_draining_ = true; }
 
-  const CallLimit& call_limit() const { return call_limit_; }
-
  private:
   const Authenticator& authenticator_;
   const FindTenant find_tenant_;
