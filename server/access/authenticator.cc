@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
+#include "core/bearer_token.h"
 #include "core/error.h"
 #include "grpc/grpc_security_constants.h"
 #include "server/absl_text.h"
@@ -26,20 +26,6 @@ absl::Status NotInTheList() {
                          "the credential is not one that this server knows");
 }
 
-bool IsTokenCharacter(char c) {
-  constexpr std::string_view kPunctuation = "-._~+/";
-  return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-         kPunctuation.find(c) != std::string_view::npos;
-}
-
-// RFC 6750, b64token.
-bool IsToken(std::string_view text) {
-  const std::size_t end = text.find_last_not_of('=');
-  if (end == std::string_view::npos) return false;
-  text = text.substr(0, end + 1);
-  return std::all_of(text.begin(), text.end(), IsTokenCharacter);
-}
-
 absl::StatusOr<std::string_view> ParseAuthorization(
     const std::vector<std::string_view>& values) {
   const absl::Status malformed = Unauthenticated(
@@ -51,7 +37,7 @@ absl::StatusOr<std::string_view> ParseAuthorization(
   }
   std::string_view token = values[0].substr(kScheme.size());
   token.remove_prefix(std::min(token.find_first_not_of(' '), token.size()));
-  if (!IsToken(token)) return malformed;
+  if (!IsBearerToken(token)) return malformed;
   return token;
 }
 

@@ -123,7 +123,7 @@ class ResultSink final : public MessageSink {
 
 }  // namespace
 
-absl::Status RunBatchCall(grpc::GenericStub& stub, std::size_t count,
+absl::Status RunBatchCall(Connection& connection, std::size_t count,
                           FillCall fill, TakeResult take, TakeRefusal refuse,
                           std::size_t message_bytes,
                           absl::Duration stall_timeout) {
@@ -132,7 +132,7 @@ absl::Status RunBatchCall(grpc::GenericStub& stub, std::size_t count,
   CallSource source(count, fill, message_bytes, sent);
   ResultSink sink(take, refuse, sent);
   absl::Status status =
-      RunStreamCall(stub, kMethod, source, sink, stall_timeout);
+      RunStreamCall(connection, kMethod, source, sink, stall_timeout);
   return status.ok() ? sink.CheckComplete() : status;
 }
 

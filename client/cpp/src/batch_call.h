@@ -2,13 +2,12 @@
 #ifndef TENSORD_CLIENT_CPP_SRC_BATCH_CALL_H_
 #define TENSORD_CLIENT_CPP_SRC_BATCH_CALL_H_
 
-#include <grpcpp/generic/generic_stub.h>
-
 #include <cstddef>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "client/cpp/src/connections.h"
 #include "tensord/v1/tensord.pb.h"
 
 namespace tensord::client {
@@ -29,7 +28,7 @@ using TakeRefusal = absl::FunctionRef<void(std::size_t i, absl::Status status)>;
 // What the server said of the stream, else INTERNAL (MESSAGE_MALFORMED) if
 // there are more results than calls, or fewer; DEADLINE_EXCEEDED as of
 // RunStreamCall. Results may have been taken even so.
-absl::Status RunBatchCall(grpc::GenericStub& stub, std::size_t count,
+absl::Status RunBatchCall(Connection& connection, std::size_t count,
                           FillCall fill, TakeResult take, TakeRefusal refuse,
                           std::size_t message_bytes,
                           absl::Duration stall_timeout);

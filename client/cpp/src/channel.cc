@@ -1,7 +1,9 @@
 #include "client/cpp/src/channel.h"
 
+#include <arpa/inet.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,6 +15,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "core/bearer_token.h"
 #include "core/error.h"
 #include "core/memory/freed_memory.h"
 
@@ -20,6 +23,7 @@ namespace tensord::client {
 namespace {
 
 constexpr std::string_view kTargetInvalid = "TARGET_INVALID";
+constexpr std::string_view kUnix = "unix:";
 constexpr std::string_view kTlsInvalid = "TLS_INVALID";
 
 // Far more than any server sends in one message; bounds what a hostile one can
@@ -118,6 +122,35 @@ bool WantsTls(const ClientOptions& options) {
          !options.tls_cert_file.empty() || !options.tls_key_file.empty();
 }
 
+// Whether what goes to `target`, which is one, stays on this host.
+bool IsThisHost(std::string_view target) {
+  if (target.starts_with(kUnix)) return true;
+  const std::string host(target.substr(0, target.rfind(':')));
+  in_addr address{};
+  return host == "localhost" || host == "[::1]" ||
+         (inet_pton(AF_INET, host.c_str(), &address) == 1 &&
+          ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET);
+}
+
+// The message does not tell the token.
+absl::Status CheckToken(std::string_view target, const ClientOptions& options) {
+  if (options.token.empty()) return absl::OkStatus();
+  if (!IsBearerToken(options.token)) {
+    return InvalidArgument(reason::kTokenMalformed,
+                           "the token is not one of RFC 6750: letters, digits "
+                           "and - . _ ~ + /, then any number of =",
+                           "token");
+  }
+  if (WantsTls(options) || options.insecure || IsThisHost(target)) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument(
+      reason::kTokenExposed,
+      "the token would go over the network for everybody to read: use TLS, or "
+      "set `insecure` if something on the way encrypts",
+      "token");
+}
+
 // Changes the process that this library is a guest in: once, and not where the
 // environment says no.
 void SetUpAllocator() {
@@ -164,7 +197,6 @@ grpc::ChannelArguments ChannelArgs() {
 }  // namespace
 
 absl::StatusOr<std::string> TargetUri(std::string_view target) {
-  constexpr std::string_view kUnix = "unix:";
   if (target.starts_with(kUnix)) {
     const std::string_view path = target.substr(kUnix.size());
     if (path.empty() || path.find('\0') != path.npos) return BadTarget(target);
@@ -184,6 +216,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
     std::string_view target, const ClientOptions& options) {
   const absl::StatusOr<std::string> uri = TargetUri(target);
   if (!uri.ok()) return uri.status();
+  absl::Status status = CheckToken(target, options);
+  if (!status.ok()) return status;
   std::shared_ptr<grpc::ChannelCredentials> credentials =
       grpc::InsecureChannelCredentials();
   if (WantsTls(options)) {

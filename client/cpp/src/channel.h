@@ -20,7 +20,8 @@ absl::StatusOr<std::string> TargetUri(std::string_view target);
 
 // A channel with a connection of its own, which is made when it is needed.
 // INVALID_ARGUMENT: TARGET_INVALID, TLS_INVALID (a PEM file that can not be
-// read, a certificate without key or a key without certificate).
+// read, a certificate without key or a key without certificate),
+// TOKEN_MALFORMED, TOKEN_EXPOSED (a token that others could read).
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
     std::string_view target, const ClientOptions& options);
 

@@ -71,7 +71,7 @@ template <class Fill, class Take, class Outcome>
 absl::Status ClientImpl::RunBatch(Fill fill, Take take,
                                   std::vector<Outcome>& outcomes) {
   return client::RunBatchCall(
-      connections_.stub(0), outcomes.size(), fill,
+      connections_.first(), outcomes.size(), fill,
       [&](std::size_t i, const v1::BatchResult& result) {
         outcomes[i] = take(i, result);
       },
@@ -234,7 +234,7 @@ void ClientImpl::Discard(const Results<TensorInfo>& made) {
     return true;
   };
   const auto ignore = [](std::size_t, const auto&) {};
-  client::RunBatchCall(connections_.stub(0), made.size(), fill, ignore, ignore,
+  client::RunBatchCall(connections_.first(), made.size(), fill, ignore, ignore,
                        batch_bytes_, std::min(timeout_, kDiscardTimeout))
       .IgnoreError();
 }

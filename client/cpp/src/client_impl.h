@@ -197,6 +197,7 @@ absl::StatusOr<Response> ClientImpl::Call(Method<Request, Response> method,
   do {
     grpc::ClientContext context;
     context.set_deadline(client::DeadlineAfter(patience.timeout));
+    connections_.first().Authorize(context);
     status = client::FromGrpcStatus(
         (stub_.*method)(&context, request, &response), context);
   } while (retry.Again(status));

@@ -77,13 +77,20 @@ absl::StatusOr<std::int64_t> CheckedPosition(std::int64_t committed_bytes,
   return committed_bytes;
 }
 
+// Whether the server knows nothing of an upload, or does not tell it from
+// another tenant's.
+bool IsUnknownUpload(const absl::Status& progress) {
+  const std::string why = GetErrorReason(progress);
+  return why == reason::kUploadNotFound || why == reason::kUploadDenied;
+}
+
 }  // namespace
 
 absl::Status ClientImpl::Stream(std::size_t i, const char* method,
                                 client::MessageSource& source,
                                 client::MessageSink& sink,
                                 client::CallGroup* group) {
-  return client::RunStreamCall(connections_.stub(i), method, source, sink,
+  return client::RunStreamCall(connections_.Get(i), method, source, sink,
                                timeout_, group);
 }
 
@@ -161,7 +168,7 @@ absl::StatusOr<std::optional<TensorInfo>> ClientImpl::UploadPart(
     if (progress.ok() && progress->has_tensor()) {
       return client::FromProto(progress->tensor());
     }
-    if (!progress.ok() && !absl::IsNotFound(progress.status())) return status;
+    if (!progress.ok() && !IsUnknownUpload(progress.status())) return status;
     const auto reached = CheckedPosition(
         progress.ok() ? progress->committed_bytes() : range.begin, range, plan);
     if (!reached.ok()) return reached.status();

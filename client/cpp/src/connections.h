@@ -3,6 +3,7 @@
 #define TENSORD_CLIENT_CPP_SRC_CONNECTIONS_H_
 
 #include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <grpcpp/generic/generic_stub.h>
 
 #include <cstddef>
@@ -17,6 +18,24 @@
 
 namespace tensord::client {
 
+// What calls are made over. Thread-safe.
+class Connection {
+ public:
+  // `token` may be empty.
+  Connection(const std::shared_ptr<grpc::Channel>& channel,
+             const std::string& token);
+
+  grpc::GenericStub& stub() { return stub_; }
+
+  // Has a call that is yet to be made say who calls.
+  void Authorize(grpc::ClientContext& call) const;
+
+ private:
+  grpc::GenericStub stub_;
+  // Empty for no token.
+  const std::string authorization_;
+};
+
 // Opens those after the first when they are needed. Thread-safe.
 class Connections {
  public:
@@ -24,17 +43,18 @@ class Connections {
   Connections(const std::shared_ptr<grpc::Channel>& first,
               std::string_view target, const ClientOptions& options);
 
+  Connection& first() { return first_; }
+
   // Connection `i`; the first if that can not be opened.
-  grpc::GenericStub& stub(std::size_t i);
+  Connection& Get(std::size_t i);
 
  private:
   const std::string target_;
   const ClientOptions options_;
-  grpc::GenericStub first_;
+  Connection first_;
   Mutex mutex_;
   // Those after the first.
-  std::vector<std::unique_ptr<grpc::GenericStub>> others_
-      ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<Connection>> others_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tensord::client

@@ -38,10 +38,11 @@ class StreamCall {
     }
   }
 
-  absl::Status Run(grpc::GenericStub& stub, const std::string& method) {
+  absl::Status Run(Connection& connection, const std::string& method) {
+    connection.Authorize(context_);
     // The first message is there: its packet carries the call's headers too.
     context_.set_initial_metadata_corked(true);
-    call_ = stub.PrepareCall(&context_, method, &queue_);
+    call_ = connection.stub().PrepareCall(&context_, method, &queue_);
     call_->StartCall(nullptr);
     StartWrite();
     StartRead();
@@ -158,10 +159,10 @@ gpr_timespec DeadlineAfter(absl::Duration timeout) {
       gpr_time_from_nanos(absl::ToInt64Nanoseconds(timeout), GPR_TIMESPAN));
 }
 
-absl::Status RunStreamCall(grpc::GenericStub& stub, const std::string& method,
+absl::Status RunStreamCall(Connection& connection, const std::string& method,
                            MessageSource& source, MessageSink& sink,
                            absl::Duration stall_timeout, CallGroup* group) {
-  return StreamCall(source, sink, stall_timeout, group).Run(stub, method);
+  return StreamCall(source, sink, stall_timeout, group).Run(connection, method);
 }
 
 }  // namespace tensord::client

@@ -4,7 +4,6 @@
 
 #include <grpc/support/time.h>
 #include <grpcpp/client_context.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <string>
@@ -13,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "client/cpp/src/connections.h"
 #include "core/mutex.h"
 
 namespace tensord::client {
@@ -72,7 +72,7 @@ class CallGroup {
 // Returns the first error of the sink, else what the server said;
 // DEADLINE_EXCEEDED when neither direction moved a message for
 // `stall_timeout`. Slices of messages may be in gRPC's hands still (see Loans).
-absl::Status RunStreamCall(grpc::GenericStub& stub, const std::string& method,
+absl::Status RunStreamCall(Connection& connection, const std::string& method,
                            MessageSource& source, MessageSink& sink,
                            absl::Duration stall_timeout,
                            CallGroup* group = nullptr);

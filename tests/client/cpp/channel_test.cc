@@ -67,6 +67,33 @@ TEST(OpenChannelTest, RefusesUnusableTlsFiles) {
   }
 }
 
+TEST(OpenChannelTest, RefusesWhatIsNoToken) {
+  for (const char* const token : {" ", "a b", "=", "a\n", "a\xc3\xb6", "a=b"}) {
+    const absl::Status status =
+        OpenChannel("localhost:1", {.token = token}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(GetErrorReason(status), reason::kTokenMalformed) << token;
+  }
+}
+
+TEST(OpenChannelTest, ShowsNobodyTheToken) {
+  const auto reason = [](std::string_view target, ClientOptions options) {
+    options.token = "dGVuc29yZA==";
+    return GetErrorReason(OpenChannel(target, options).status());
+  };
+  for (const char* const target :
+       {"server:1", "10.0.0.1:1", "127.example:1", "localhost.example:1",
+        "[::2]:1", "[2001:db8::1]:1"}) {
+    EXPECT_EQ(reason(target, {}), reason::kTokenExposed) << target;
+    EXPECT_EQ(reason(target, {.tls = true}), "") << target;
+    EXPECT_EQ(reason(target, {.insecure = true}), "") << target;
+  }
+  for (const char* const target :
+       {"localhost:1", "127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "unix:/a"}) {
+    EXPECT_EQ(reason(target, {}), "") << target;
+  }
+}
+
 TEST(OpenChannelTest, OpensWithoutConnecting) {
   ClientOptions tls;
   tls.tls = true;

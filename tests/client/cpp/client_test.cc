@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <thread>
@@ -466,6 +467,72 @@ TEST_F(ClientTlsTest, StrangersAreUnavailable) {
             absl::StatusCode::kUnavailable);
   EXPECT_EQ(connect({.timeout = absl::Seconds(10)}),
             absl::StatusCode::kUnavailable);
+}
+
+// A server that knows one token, and a client that has it.
+class ClientTokenTest : public ClientTest {
+ protected:
+  ClientTokenTest() {
+    std::ofstream(tokens_)
+        << "sha256:"
+           "210ec2276e3264f137a74201f0f17292150a6fcc96f6c9cb9f69a4610b50d9ab"
+           " alice read,write\n";
+    ServerOptions options = Options();
+    options.auth_tokens_file = tokens_;
+    Restart(options, options_);
+  }
+  ~ClientTokenTest() override { std::filesystem::remove(tokens_); }
+
+  const std::string tokens_ =
+      std::filesystem::temp_directory_path() /
+      absl::StrCat("tensord client_test.", getpid(), ".tokens");
+  const ClientOptions options_ = {.timeout = absl::Seconds(30),
+                                  .token = "dGVuc29yZA=="};
+};
+
+TEST_F(ClientTokenTest, EveryCallSaysWhoCalls) {
+  Random random(10);
+  RoundTrip(MakeArray(random, DType::kFloat32, {10}, Lie::kC));
+  // Over several connections.
+  RoundTrip(MakeArray(random, DType::kFloat32, {2100, 1000}, Lie::kC));
+  const TestArray small = MakeArray(random, DType::kInt16, {3}, Lie::kC);
+  const auto batch = client().CreateBatch({small.view});
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_TRUE(batch->front().ok()) << batch->front().status();
+  const TestArray source = MakeArray(random, DType::kInt16, {9}, Lie::kC);
+  Bytes converted(9 * sizeof(std::int32_t));
+  EXPECT_TRUE(client()
+                  .Convert(source.view, DType::kInt32, Overflow::kTorch,
+                           converted.data(), converted.size())
+                  .ok());
+}
+
+TEST_F(ClientTokenTest, OthersAreUnauthenticated) {
+  const auto refusal = [&](const std::string& token) {
+    const absl::Status status =
+        Client::Connect(target(), {.token = token}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnauthenticated);
+    return GetErrorReason(status);
+  };
+  EXPECT_EQ(refusal(""), reason::kTokenMissing);
+  EXPECT_EQ(refusal("dGVuc29yZA"), reason::kTokenInvalid);
+}
+
+// The server does not tell such an upload from another tenant's.
+TEST_F(ClientTokenTest, UploadsBeginAnewWhereNothingCame) {
+  FlakyLine line(port());
+  const auto client = Client::Connect(line.target(), options_);
+  ASSERT_TRUE(client.ok()) << client.status();
+  Random random(11);
+  const TestArray array =
+      MakeArray(random, DType::kFloat32, {500, 1000}, Lie::kC);
+  int cuts = 0;
+  for (const std::int64_t bytes : {1, 200, 2000, 500'000}) {
+    line.FailAfter(bytes, FlakyLine::Fault::kCutOnce);
+    const auto tensor = client->Create(array.view);
+    ASSERT_TRUE(tensor.ok()) << bytes << ": " << tensor.status();
+    EXPECT_EQ(line.cuts(), ++cuts);
+  }
 }
 
 TEST_F(ClientTest, SaysThatTheServerIsGone) {

@@ -43,6 +43,13 @@ struct ClientOptions {
   std::string tls_ca_file = {};
   std::string tls_cert_file = {};
   std::string tls_key_file = {};
+  // Says who calls, to servers that ask for it (`--auth_tokens`): a b64token of
+  // RFC 6750, which goes with every call. Without TLS only to a Unix socket or
+  // to this host.
+  std::string token = {};
+  // Lets the token go to other hosts without TLS, as where a proxy on the way
+  // encrypts.
+  bool insecure = false;
   // How often a call is made at most, the first included, where the connection
   // fails or the server asks to come again: after 0.1 s, then twice as long
   // each time, a second at most. That is safe: what changes something has an

@@ -25,12 +25,15 @@ auto WithoutGil(Call call) {
 
 Client Connect(const std::string& target, double timeout, bool tls,
                std::string ca_file, std::string cert_file, std::string key_file,
-               int max_attempts, bool checksums, int max_connections) {
+               std::string token, bool insecure, int max_attempts,
+               bool checksums, int max_connections) {
   const ClientOptions options{.timeout = absl::Seconds(timeout),
                               .tls = tls,
                               .tls_ca_file = std::move(ca_file),
                               .tls_cert_file = std::move(cert_file),
                               .tls_key_file = std::move(key_file),
+                              .token = std::move(token),
+                              .insecure = insecure,
                               .max_attempts = max_attempts,
                               .checksums = checksums,
                               .max_connections = max_connections};
@@ -154,8 +157,9 @@ void BindClient(nb::module_& module) {
   nb::class_<Client>(module, "Client")
       .def_static("connect", &Connect, nb::arg("target"), nb::arg("timeout"),
                   nb::arg("tls"), nb::arg("ca_file"), nb::arg("cert_file"),
-                  nb::arg("key_file"), nb::arg("max_attempts"),
-                  nb::arg("checksums"), nb::arg("max_connections"))
+                  nb::arg("key_file"), nb::arg("token"), nb::arg("insecure"),
+                  nb::arg("max_attempts"), nb::arg("checksums"),
+                  nb::arg("max_connections"))
       .def("create", &Create, nb::arg("buffer"), nb::arg("dtype"),
            nb::arg("big_endian"), nb::arg("id"), nb::arg("target_dtype").none(),
            nb::arg("device"), nb::arg("requires_grad"), nb::arg("overflow"),

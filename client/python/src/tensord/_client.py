@@ -60,6 +60,8 @@ def connect(
     tls_ca: str | os.PathLike[str] | None = None,
     tls_cert: str | os.PathLike[str] | None = None,
     tls_key: str | os.PathLike[str] | None = None,
+    token: str | None = None,
+    insecure: bool = False,
     max_attempts: int = 4,
     checksums: bool = False,
     max_connections: int = 2,
@@ -83,6 +85,12 @@ def connect(
         PEM file of the authorities to trust; the system's if not given.
     tls_cert, tls_key
         PEM files of this client, for servers that ask for them.
+    token
+        Says who calls, to servers that ask for it; goes with every call.
+        Without TLS only to a Unix socket or to this host.
+    insecure
+        Lets the token go to other hosts without TLS, as where a proxy on the
+        way encrypts.
     max_attempts
         How often a call is made at most where the connection fails, or the
         server asks to come again: after 0.1 s, then twice as long each time, a
@@ -103,7 +111,8 @@ def connect(
     Raises
     ------
     InvalidArgumentError
-        `target` is neither of the two.
+        `target` is neither of the two, a file can not be used, or `token` is
+        none of RFC 6750, or could be read by others on its way.
     UnavailableError, DeadlineExceededError
         No server answers there.
     """
@@ -114,6 +123,8 @@ def connect(
         os.fspath(tls_ca or ""),
         os.fspath(tls_cert or ""),
         os.fspath(tls_key or ""),
+        token or "",
+        bool(insecure),
         int(max_attempts),
         bool(checksums),
         int(max_connections),

@@ -37,6 +37,8 @@ class Client:
         ca_file: str,
         cert_file: str,
         key_file: str,
+        token: str,
+        insecure: bool,
         max_attempts: int,
         checksums: bool,
         max_connections: int,

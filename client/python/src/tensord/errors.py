@@ -21,6 +21,7 @@ __all__ = [
     "PermissionDeniedError",
     "ResourceExhaustedError",
     "StateError",
+    "TensorDeniedError",
     "TensordError",
     "UnavailableError",
     "UnimplementedError",
@@ -155,6 +156,16 @@ class PermissionDeniedError(TensordError, PermissionError):
     _default_code = "PERMISSION_DENIED"
 
 
+class TensorDeniedError(NotFoundError, PermissionDeniedError):
+    """There is no tensor of that name that this caller may have.
+
+    What servers that ask for tokens say both of names that are not taken and
+    of those that others have taken.
+    """
+
+    _default_code = "PERMISSION_DENIED"
+
+
 _BY_CODE: dict[str, type[TensordError]] = {
     "INVALID_ARGUMENT": InvalidArgumentError,
     "NOT_FOUND": NotFoundError,
@@ -171,6 +182,7 @@ _BY_CODE: dict[str, type[TensordError]] = {
 # Reasons for which PyTorch raises something else than their code suggests.
 _BY_REASON: dict[str, type[TensordError]] = {
     "NEEDS_CPU": InvalidTypeError,
+    "TENSOR_DENIED": TensorDeniedError,
     "CAST_VALUE_OUT_OF_RANGE": CastOverflowError,
     "GRAD_DTYPE": StateError,
     "DEVICE_INVALID": StateError,
