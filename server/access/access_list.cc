@@ -54,7 +54,9 @@ absl::StatusOr<Scopes> ParseScopes(std::string_view text) {
 absl::StatusOr<absl::Time> ParseExpiry(std::string_view text) {
   absl::Time time;
   std::string error;
-  if (absl::ParseTime(absl::RFC3339_full, ToAbsl(text), &time, &error)) {
+  // Abseil reads words for infinity as well.
+  if (absl::ParseTime(absl::RFC3339_full, ToAbsl(text), &time, &error) &&
+      time != absl::InfiniteFuture() && time != absl::InfinitePast()) {
     return time;
   }
   return absl::InvalidArgumentError(

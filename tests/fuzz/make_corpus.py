@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the corpora of envelope_fuzz, options_fuzz and upload_stream_fuzz.
+"""Writes the corpora of the fuzz targets for the server.
 
 Usage: tests/fuzz/make_corpus.py [FOLDER]    (the folder beside this file)
 """
 
+import hashlib
 import pathlib
 import random
 import sys
@@ -194,10 +195,39 @@ def random_uploads(count):
             for _ in range(source.choice((60, 200, 400))))
 
 
+def access_lists():
+    def token(text, rest):
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()} {rest}"
+
+    first = token("a", "team-a read,write")
+    second = token("token", "ops admin 2030-01-31T12:00:00Z")
+    return {name: "\n".join(lines).encode("latin-1") for name, lines in {
+        "all": ["# who may call", "", first, second + " # until then",
+                "\tcert:trainer.example  team_b.1\tread\r",
+                token("", "t read,read,write,admin")],
+        "empty": [],
+        "comments": ["#", " ", "\t# " + first],
+        "twice": [first, first.replace("sha256:c", "sha256:C")],
+        "certificate_twice": ["cert:a t read", "cert:a t write"],
+        "upper_case": [second.replace("e", "E")],
+        "scopes": [first.replace("read,write", "read,,write")],
+        "no_scopes": ["cert:a t"],
+        "five_words": [second + " admin"],
+        "tenant": [first.replace("team-a", "x" * 64)],
+        "expired": [first + " 1970-01-01T00:00:00.5+14:00"],
+        "for_ever": [first + " infinite-future"],
+        "never": ["cert:a t read infinite-past"],
+        "short_hash": [first[:70] + " t read"],
+        "no_name": ["cert: t read"],
+        "bytes": ["cert:\xff\0\x80 t read"],
+    }.items()}
+
+
 def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else
                           pathlib.Path(__file__).parent / "corpus")
     corpora = {
+        "access_list": access_lists(),
         "envelope": {name: bytes([index * 7 % 256]) + data for
                      index, (name, data) in enumerate(envelopes().items())},
         "options": {name: data.encode("latin-1")

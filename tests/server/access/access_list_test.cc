@@ -2,7 +2,6 @@
 
 #include <openssl/sha.h>
 
-#include <random>
 #include <string>
 #include <vector>
 
@@ -122,6 +121,7 @@ TEST(AccessListTest, SaysWhichLineIsWrongAndNeverWhatItIs) {
            absl::StrCat("sha256:", hash, " t read,"),
            absl::StrCat("sha256:", hash, " t read, write"),
            absl::StrCat("sha256:", hash, " t read tomorrow"),
+           absl::StrCat("sha256:", hash, " t read infinite-future"),
            absl::StrCat("sha256:", hash, " t read 2030-13-31T12:00:00Z"),
            absl::StrCat("sha256:", hash, " t read 2030-01-31T12:00:00Z more"),
            TokenLine("good", "t2 read"),
@@ -143,21 +143,6 @@ TEST(AccessListTest, AFileWithoutCredentialsIsAMistake) {
                 .status()
                 .code(),
             absl::StatusCode::kInvalidArgument);
-}
-
-TEST(AccessListTest, AnyBytesGiveAListOrARefusal) {
-  std::mt19937 random(1);
-  const std::string good = TokenLine("good", "t read 2030-01-31T12:00:00Z");
-  for (int i = 0; i < 20'000; ++i) {
-    std::string text = good + good.substr(0, random() % good.size());
-    for (unsigned j = random() % 8; j > 0; --j) {
-      text[random() % text.size()] = static_cast<char>(random());
-    }
-    const auto list = AccessList::Parse(text);
-    if (list.ok()) {
-      EXPECT_GE(list->size(), 1U);
-    }
-  }
 }
 
 }  // namespace
