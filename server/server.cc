@@ -19,6 +19,7 @@
 #include "core/device/cpu_backend.h"
 #include "core/device/device_registry.h"
 #include "core/device/self_test.h"
+#include "core/memory/arena.h"
 #include "core/store/device_quotas.h"
 #include "grpc/grpc.h"
 #include "grpcpp/security/server_credentials.h"
@@ -51,6 +52,8 @@ namespace {
 // Free blocks that the arena of the CPU keeps, as a part of the memory limit:
 // room for the next large array without growing far beyond the limit.
 constexpr std::int64_t kPooledPart = 8;
+// Blocks of chunks that are kept for the next ones.
+constexpr std::size_t kPooledChunkBytes = std::size_t{32} << 20;
 constexpr absl::Duration kSweepInterval = absl::Seconds(1);
 // How long free memory is kept for the next tensor.
 constexpr absl::Duration kIdleMemory = absl::Seconds(60);
@@ -141,6 +144,7 @@ class RunningServer final : public Server {
         devices_(MakeDevices(options, find_devices)),
         stream_watch_(options.stream_idle),
         metrics_({.devices = &devices_,
+                  .chunk_arena = &chunk_arena_,
                   .for_each_tenant =
                       [this](const auto& visit) { ForEachTenant(visit); },
                   .quotas = &quotas_,
@@ -188,6 +192,7 @@ class RunningServer final : public Server {
       });
       tenants_->Sweep();
       stream_watch_.Look();
+      chunk_arena_.Trim(kIdleMemory);
       for (const auto& backend : devices_.backends()) {
         if (!backend->may_wait()) backend->Trim(kIdleMemory);
       }
@@ -251,6 +256,7 @@ class RunningServer final : public Server {
   void MakeService(const ServerOptions& options) {
     const Authenticator& authenticator = access_files_->authenticator();
     const ServiceContext shared{.devices = &devices_,
+                                .chunk_arena = &chunk_arena_,
                                 .quotas = &quotas_,
                                 .stream_watch = &stream_watch_,
                                 .limits = limits_,
@@ -387,6 +393,7 @@ class RunningServer final : public Server {
   // Whether the CPU computes what it should; without it nothing is served.
   absl::Status cpu_test_;
   DeviceRegistry devices_;
+  Arena chunk_arena_{{.max_pooled_bytes = kPooledChunkBytes}};
   DeviceQuotas quotas_;
   InflightCalls inflight_;
   StreamWatch stream_watch_;

@@ -70,6 +70,13 @@ class LiveGauges final : public prometheus::Collectable {
         "Bytes that were asked of the system for tensors, in use or not.");
     auto used = Family("tensord_pool_used_bytes",
                        "Bytes of tensord_pool_reserved_bytes in use.");
+    auto chunks = Family("tensord_chunk_memory_bytes",
+                         "Bytes for chunks that are converted on the way, in "
+                         "use or kept for the next.");
+    const Arena::Stats of_chunks = sources_.chunk_arena->stats();
+    Add(chunks, {},
+        static_cast<std::int64_t>(of_chunks.used_bytes +
+                                  of_chunks.pooled_bytes));
     auto tensors = Family("tensord_tensors", "Tensors that are stored.");
     auto memory = Family("tensord_memory_bytes",
                          "Bytes that count against the memory limit, and "
@@ -94,8 +101,8 @@ class LiveGauges final : public prometheus::Collectable {
       Add(memory, {{"device", device}, {"kind", "pinned"}},
           static_cast<std::int64_t>(stats.pinned_bytes));
     }
-    return {tensors, in_service, memory,   limit,     reserved,
-            used,    resident,   inflight, suspended, build};
+    return {tensors, in_service, memory,   limit,     reserved, used,
+            chunks,  resident,   inflight, suspended, build};
   }
 
  private:

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "core/device/device_registry.h"
+#include "core/memory/arena.h"
 #include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
 #include "server/observe/call_observer.h"
@@ -30,6 +31,8 @@ struct TenantSources {
 // What is looked at. All of it outlives the gauges.
 struct GaugeSources {
   const DeviceRegistry* devices;
+  // Where chunks are made that are converted on the way.
+  const Arena* chunk_arena;
   // Calls its argument with each tenant.
   std::function<void(const std::function<void(const TenantSources&)>&)>
       for_each_tenant;
@@ -45,13 +48,13 @@ struct GaugeSources {
 // tensord_tensors{device,tenant}, tensord_device_in_service{device},
 // tensord_memory_bytes{device,kind,tenant},
 // tensord_memory_limit_bytes{device}, tensord_pool_reserved_bytes{device},
-// tensord_pool_used_bytes{device}, process_resident_memory_bytes,
-// tensord_inflight_rpcs, tensord_suspended_uploads,
-// tensord_build_info{version,cuda}. Without tenants that label is not there,
-// nor is it for memory of kind "pinned". Memory of kind "stored" belongs to
-// tensors in the store, each buffer counted once; all else that counts against
-// the limit, such as uploads under way, is "reserved". One look walks the whole
-// store, a page at a time. Thread-safe.
+// tensord_pool_used_bytes{device}, tensord_chunk_memory_bytes,
+// process_resident_memory_bytes, tensord_inflight_rpcs,
+// tensord_suspended_uploads, tensord_build_info{version,cuda}. Without tenants
+// that label is not there, nor is it for memory of kind "pinned". Memory of
+// kind "stored" belongs to tensors in the store, each buffer counted once; all
+// else that counts against the limit, such as uploads under way, is "reserved".
+// One look walks the whole store, a page at a time. Thread-safe.
 std::shared_ptr<prometheus::Collectable> NewLiveGauges(GaugeSources sources);
 
 }  // namespace tensord

@@ -3,7 +3,11 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <asio/post.hpp>
+#include <asio/thread_pool.hpp>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -71,12 +75,12 @@ void Describe(const Tenant& tenant, v1::TenantUsage& usage) {
   }
 }
 
-std::int64_t ReservedBytes(const DeviceRegistry& devices) {
-  std::int64_t bytes = 0;
-  for (const auto& backend : devices.backends()) {
-    bytes += static_cast<std::int64_t>(backend->pool_stats().reserved_bytes);
+std::int64_t ReservedBytes(const ServiceContext& context) {
+  std::size_t bytes = context.chunk_arena->stats().pooled_bytes;
+  for (const auto& backend : context.devices->backends()) {
+    bytes += backend->pool_stats().reserved_bytes;
   }
-  return bytes;
+  return static_cast<std::int64_t>(bytes);
 }
 
 class Service final : public v1::AdminService::CallbackService {
@@ -84,10 +88,11 @@ class Service final : public v1::AdminService::CallbackService {
   Service(Admission& admission, const Tenants& tenants,
           const ServiceContext& shared)
       : admission_(admission), tenants_(tenants), shared_(shared) {}
+  ~Service() override { worker_.join(); }
 
   Unary* ListTenants(Call* call, const v1::ListTenantsRequest*,
                      v1::ListTenantsResponse* response) override {
-    return Reply(*call, [&] {
+    return ReplyLater(*call, [this, response] {
       tenants_.ForEach([&](const Tenant& tenant) {
         Describe(tenant, *response->add_tenants());
       });
@@ -97,14 +102,15 @@ class Service final : public v1::AdminService::CallbackService {
 
   Unary* TrimMemory(Call* call, const v1::TrimMemoryRequest*,
                     v1::TrimMemoryResponse* response) override {
-    return Reply(*call, [&] {
-      const std::int64_t before = ReservedBytes(*shared_.devices);
+    return ReplyLater(*call, [this, response] {
+      const std::int64_t before = ReservedBytes(shared_);
+      shared_.chunk_arena->Trim();
       for (const auto& backend : shared_.devices->backends()) {
         backend->Trim(absl::ZeroDuration());
       }
       // Others may take some meanwhile.
       const std::int64_t freed =
-          std::max<std::int64_t>(before - ReservedBytes(*shared_.devices), 0);
+          std::max<std::int64_t>(before - ReservedBytes(shared_), 0);
       // What gRPC's messages leave behind.
       malloc_trim(0);
       response->set_freed_bytes(freed);
@@ -139,9 +145,34 @@ class Service final : public v1::AdminService::CallbackService {
     return reactor;
   }
 
+  // The same from a thread that may take its time.
+  template <class Work>
+  Unary* ReplyLater(Call& call, Work work) {
+    Unary* const reactor = call.DefaultReactor();
+    const absl::Status status = Guarded([&] {
+      auto admitted = admission_.Admit(call, {Scope::kAdmin});
+      if (!admitted.ok()) return admitted.status();
+      // What is posted has to be copyable.
+      auto held = std::make_shared<Admitted>(*std::move(admitted));
+      asio::post(worker_, [this, &call, reactor, work,
+                           held = std::move(held)]() mutable {
+        const absl::Status result = Guarded(work);
+        // Whoever hears of the end finds nothing of the call left.
+        held.reset();
+        reactor->Finish(Conclude(result, call, *shared_.events));
+      });
+      return absl::OkStatus();
+    });
+    if (!status.ok()) {
+      reactor->Finish(Conclude(status, call, *shared_.events));
+    }
+    return reactor;
+  }
+
   Admission& admission_;
   const Tenants& tenants_;
   const ServiceContext shared_;
+  asio::thread_pool worker_{1};
 };
 
 }  // namespace

@@ -18,10 +18,9 @@ constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 
 }  // namespace
 
-ConvertSession::ConvertSession(const ServiceContext& context, Arena& blocks,
+ConvertSession::ConvertSession(const ServiceContext& context,
                                ChunkProtocol::Clock clock)
     : context_(context),
-      blocks_(blocks),
       block_bytes_(std::min(kBlockBytes, static_cast<std::size_t>(
                                              context.limits.max_chunk_bytes))),
       protocol_(context.limits.max_chunk_bytes, std::move(clock)) {}
@@ -172,7 +171,7 @@ absl::StatusOr<ConvertOutput> ConvertSession::Next() {
   if (prefix_.empty() && next_ == pending_.size()) return ConvertOutput();
   const std::size_t room =
       std::min(block_bytes_, prefix_.size() + PendingOutputBytes());
-  auto block = blocks_.Allocate(room);
+  auto block = context_.chunk_arena->Allocate(room);
   if (!block.ok()) return block.status();
   const std::size_t prefix_bytes = std::min(prefix_.size(), room);
   std::memcpy(block->get(), prefix_.data(), prefix_bytes);

@@ -14,7 +14,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/cast/cast_stream.h"
-#include "core/memory/arena.h"
 #include "server/rpc/array_source.h"
 #include "server/rpc/chunk_protocol.h"
 #include "server/rpc/service_context.h"
@@ -42,10 +41,10 @@ using ConvertOutput =
 // Not thread-safe.
 class ConvertSession {
  public:
-  // `context` and `blocks`, which the data of results come from, have to
-  // outlive the session.
-  ConvertSession(const ServiceContext& context, Arena& blocks,
-                 ChunkProtocol::Clock clock = absl::Now);
+  // `context`, whose chunk_arena the data of results come from, has to outlive
+  // the session.
+  explicit ConvertSession(const ServiceContext& context,
+                          ChunkProtocol::Clock clock = absl::Now);
 
   // The next message. What `envelope` refers to has to live until Next has
   // nothing more. Errors of ChunkProtocol, of ArraySource, those of the fields
@@ -74,7 +73,6 @@ class ConvertSession {
   ConvertedChunk Chunk(std::shared_ptr<std::byte> data, std::size_t size_bytes);
 
   const ServiceContext& context_;
-  Arena& blocks_;
   std::size_t block_bytes_;
   ChunkProtocol protocol_;
   // What the declaration asks for.

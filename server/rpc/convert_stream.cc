@@ -32,8 +32,7 @@ grpc::ByteBuffer Serialize(ConvertOutput output) {
 class ConvertReactor final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  ConvertReactor(Admitted admitted, Arena& blocks,
-                 grpc::CallbackServerContext& call)
+  ConvertReactor(Admitted admitted, grpc::CallbackServerContext& call)
       : context_(admitted.context()),
         admitted_(std::move(admitted)),
         call_(call),
@@ -44,7 +43,7 @@ class ConvertReactor final
                          [this](const absl::Status& refusal) {
                            Conclude(refusal);
                          }}) {
-    session_.emplace(context_, blocks);
+    session_.emplace(context_);
     Run(messages_.Start());
   }
 
@@ -149,8 +148,8 @@ class ConvertReactor final
 }  // namespace
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeConvert(
-    Admitted admitted, Arena& blocks, grpc::CallbackServerContext& call) {
-  return new ConvertReactor(std::move(admitted), blocks, call);
+    Admitted admitted, grpc::CallbackServerContext& call) {
+  return new ConvertReactor(std::move(admitted), call);
 }
 
 }  // namespace tensord

@@ -2,7 +2,6 @@
 #ifndef TENSORD_SERVER_RPC_CONVERT_STREAM_H_
 #define TENSORD_SERVER_RPC_CONVERT_STREAM_H_
 
-#include "core/memory/arena.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
@@ -16,7 +15,7 @@ namespace tensord {
 // the client has said finish and sends no more (half-closes). All that is
 // passed outlives the call.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServeConvert(
-    Admitted admitted, Arena& blocks, grpc::CallbackServerContext& call);
+    Admitted admitted, grpc::CallbackServerContext& call);
 
 }  // namespace tensord
 

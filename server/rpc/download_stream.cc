@@ -60,13 +60,11 @@ std::string_view Bytes(const grpc::Slice& slice) {
 class DownloadReactor final
     : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  DownloadReactor(Admitted admitted, Arena& blocks,
-                  DeviceThreads& device_threads,
+  DownloadReactor(Admitted admitted, DeviceThreads& device_threads,
                   grpc::CallbackServerContext& call,
                   const grpc::ByteBuffer& request)
       : context_(admitted.context()),
         admitted_(std::move(admitted)),
-        blocks_(blocks),
         device_threads_(device_threads),
         call_(call),
         watched_(context_.stream_watch, call) {
@@ -196,7 +194,7 @@ class DownloadReactor final
   }
 
   absl::StatusOr<grpc::Slice> Encoded(std::size_t size) {
-    auto block = blocks_.Allocate(size);
+    auto block = context_.chunk_arena->Allocate(size);
     if (!block.ok()) return block.status();
     std::byte* const data = block->get();
     const absl::Time start = absl::Now();
@@ -228,7 +226,6 @@ class DownloadReactor final
   const ServiceContext& context_;
   // Gone once the call is concluded, as is the plan.
   std::optional<Admitted> admitted_;
-  Arena& blocks_;
   DeviceThreads& device_threads_;
   grpc::CallbackServerContext& call_;
   StreamWatch::Stream watched_;
@@ -256,9 +253,9 @@ class DownloadReactor final
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeDownload(
-    Admitted admitted, Arena& blocks, DeviceThreads& device_threads,
+    Admitted admitted, DeviceThreads& device_threads,
     grpc::CallbackServerContext& call, const grpc::ByteBuffer& request) {
-  return new DownloadReactor(std::move(admitted), blocks, device_threads, call,
+  return new DownloadReactor(std::move(admitted), device_threads, call,
                              request);
 }
 

@@ -2,7 +2,6 @@
 #ifndef TENSORD_SERVER_RPC_DOWNLOAD_STREAM_H_
 #define TENSORD_SERVER_RPC_DOWNLOAD_STREAM_H_
 
-#include "core/memory/arena.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
@@ -15,10 +14,11 @@ namespace tensord {
 // time, so a client that does not read costs one chunk, and one more where the
 // tensor is on a device that may wait, which fills it meanwhile: memory of the
 // tensor where its elements go out as they are stored, else a block of
-// `blocks`. Under OVERFLOW_POLICY_ERROR the verdict on the elements that were
-// asked for comes after the last of them. All that is passed outlives the call.
+// the context's chunk_arena. Under OVERFLOW_POLICY_ERROR the verdict on the
+// elements that were asked for comes after the last of them. All that is passed
+// outlives the call.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ServeDownload(
-    Admitted admitted, Arena& blocks, DeviceThreads& device_threads,
+    Admitted admitted, DeviceThreads& device_threads,
     grpc::CallbackServerContext& call, const grpc::ByteBuffer& request);
 
 }  // namespace tensord

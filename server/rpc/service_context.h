@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/device/device_registry.h"
+#include "core/memory/arena.h"
 #include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
 #include "server/observe/service_events.h"
@@ -31,6 +32,8 @@ struct ServiceLimits {
 // else is said, and what they point to outlives the calls.
 struct ServiceContext {
   DeviceRegistry* devices = nullptr;
+  // Where chunks are made that are converted on the way.
+  Arena* chunk_arena = nullptr;
   TensorStore* store = nullptr;
   // Every buffer that the service allocates is charged to the quota of its
   // device until the last view of it is gone. Complete, as are the devices.

@@ -12,7 +12,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
-#include "core/memory/arena.h"
 #include "google/protobuf/empty.pb.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
@@ -42,9 +41,6 @@ namespace {
 using Call = grpc::CallbackServerContext;
 using Unary = grpc::ServerUnaryReactor;
 using grpc::ByteBuffer;
-
-// Blocks of chunks that are kept for the next ones.
-constexpr std::size_t kPooledBlockBytes = std::size_t{32} << 20;
 
 // Of what a device that is out of service says.
 constexpr std::size_t kMaxHealthBytes = 1024;
@@ -91,7 +87,6 @@ class Service final : public ServiceBase {
   Service(Admission& admission, const ServiceContext& shared)
       : admission_(admission),
         shared_(shared),
-        blocks_({.max_pooled_bytes = kPooledBlockBytes}),
         workers_(std::max(std::thread::hardware_concurrency(), 1U)),
         device_threads_(*shared_.devices) {
     MakeStatusesAhead();
@@ -111,7 +106,7 @@ class Service final : public ServiceBase {
       Call* call, const ByteBuffer* request) override {
     using Reactor = grpc::ServerWriteReactor<ByteBuffer>;
     return Stream<Reactor>(*call, kReadScopes, [&](Admitted admitted) {
-      return ServeDownload(std::move(admitted), blocks_, device_threads_, *call,
+      return ServeDownload(std::move(admitted), device_threads_, *call,
                            *request);
     });
   }
@@ -120,7 +115,7 @@ class Service final : public ServiceBase {
       Call* call) override {
     using Reactor = grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>;
     return Stream<Reactor>(*call, kReadScopes, [&](Admitted admitted) {
-      return ServeConvert(std::move(admitted), blocks_, *call);
+      return ServeConvert(std::move(admitted), *call);
     });
   }
 
@@ -452,8 +447,6 @@ class Service final : public ServiceBase {
 
   Admission& admission_;
   const ServiceContext shared_;
-  // Chunks that are converted on the way.
-  Arena blocks_;
   const PageTokens page_tokens_;
   asio::thread_pool workers_;
   DeviceThreads device_threads_;

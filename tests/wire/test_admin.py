@@ -30,7 +30,7 @@ def guarded(tmp_path_factory):
     path.write_text(harness.token_file(TOKENS))
     process = harness.ServerProcess(
         f"--memory_limit={harness.MEMORY_LIMIT}", f"--auth_tokens={path}",
-        "--tenant_memory_limit=25%", "--tenant_max_calls=7")
+        "--tenant_memory_limit=25%", "--tenant_max_calls=7", metrics=True)
     yield process
     assert process.stop() == 0, process.log()
 
@@ -107,6 +107,20 @@ def test_gives_memory_back(guarded, admin):
     alice.close()
     assert admin.call("TrimMemory", REQUESTS["TrimMemory"]).freed_bytes >= MIB
     assert admin.call("TrimMemory", REQUESTS["TrimMemory"]).freed_bytes == 0
+
+
+def test_gives_back_what_streams_kept(guarded, admin):
+    alice = harness.Wire(guarded, metadata=harness.bearer("alice-rw"))
+    name = alice.create(ARRAY, "a").name
+    admin.call("TrimMemory", REQUESTS["TrimMemory"])
+    assert guarded.metrics()["tensord_chunk_memory_bytes"] == 0
+    alice.download(name, dtype=pb.DTYPE_FLOAT64)
+    kept = guarded.metrics()["tensord_chunk_memory_bytes"]
+    assert kept > 0
+    assert admin.call("TrimMemory", REQUESTS["TrimMemory"]).freed_bytes == kept
+    assert guarded.metrics()["tensord_chunk_memory_bytes"] == 0
+    alice.clear()
+    alice.close()
 
 
 def test_sets_the_log_level(guarded, admin):

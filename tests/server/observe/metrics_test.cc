@@ -38,6 +38,7 @@ class MetricsTest : public ::testing::Test {
     quotas_.Add(*devices_.backends()[1], kCudaLimit);
     metrics_ = std::make_unique<Metrics>(
         GaugeSources{.devices = &devices_,
+                     .chunk_arena = &chunk_arena_,
                      .for_each_tenant =
                          [this](const auto& visit) {
                            visit({"", &store_, &quotas_});
@@ -92,6 +93,7 @@ class MetricsTest : public ::testing::Test {
   }
 
   DeviceRegistry devices_;
+  Arena chunk_arena_{{}};
   TensorStore store_;
   DeviceQuotas quotas_;
   InflightCalls inflight_;

@@ -38,7 +38,7 @@ class ConvertSessionTest : public testing::Test {
   // Sends `data` in chunks of `step` bytes, the last with finish.
   Result Convert(const v1::ConvertDeclaration& declaration,
                  std::string_view data, std::size_t step) {
-    ConvertSession session(test_.context, blocks_);
+    ConvertSession session(test_.context);
     Result result;
     Envelope envelope;
     envelope.payload = Envelope::Payload::kDeclaration;
@@ -60,7 +60,6 @@ class ConvertSessionTest : public testing::Test {
   }
 
   TestContext test_;
-  Arena blocks_{{}};
 
  private:
   static absl::Status Step(ConvertSession& session, const Envelope& envelope,
@@ -120,7 +119,7 @@ TEST_F(ConvertSessionTest, BoundsChunksHoweverMuchTheyGrow) {
   ASSERT_TRUE(result.status.ok());
   EXPECT_EQ(result.data.size(), 80000U);
   for (const std::size_t size : result.chunks) EXPECT_LE(size, 1000U);
-  EXPECT_LE(blocks_.stats().used_bytes, 1000U);
+  EXPECT_LE(test_.chunk_arena.stats().used_bytes, 1000U);
 }
 
 TEST_F(ConvertSessionTest, ReadsAndWritesFiles) {

@@ -20,6 +20,7 @@
 #include "absl/time/clock.h"
 #include "core/device/cpu_backend.h"
 #include "core/device/device_registry.h"
+#include "core/memory/arena.h"
 #include "core/npy.h"
 #include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
@@ -68,6 +69,7 @@ struct TestContext {
   explicit TestContext(CudaSupport cuda = {}) : devices(std::move(cuda)) {
     AddDevice(NewCpuBackend({}), kQuotaBytes);
     context = {.devices = &devices,
+               .chunk_arena = &chunk_arena,
                .store = &store,
                .quotas = &quotas,
                .requests = &requests,
@@ -100,6 +102,7 @@ struct TestContext {
   // Of the fake devices.
   std::shared_ptr<FaultPlan> faults = std::make_shared<FaultPlan>();
   DeviceRegistry devices;
+  Arena chunk_arena{{}};
   TensorStore store;
   DeviceQuotas quotas;
   RequestLog requests;
