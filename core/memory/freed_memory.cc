@@ -31,4 +31,10 @@ void KeepFreedMemory([[maybe_unused]] std::size_t most_bytes) {
 #endif
 }
 
+void LimitHeaps([[maybe_unused]] int most) {
+#ifdef __GLIBC__
+  mallopt(M_ARENA_MAX, most);
+#endif
+}
+
 }  // namespace tensord

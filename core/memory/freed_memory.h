@@ -18,6 +18,11 @@ inline constexpr std::size_t kClientFreedBytes = std::size_t{64} << 20;
 // REQUIRES: no other thread sets the allocator up at the same time.
 void KeepFreedMemory(std::size_t most_bytes);
 
+// Makes all threads together use `most` heaps at most, at least 1, of those
+// that are yet to be made. Small blocks that live on are spread over as many,
+// and keep a page of memory each. REQUIRES: as above.
+void LimitHeaps(int most);
+
 }  // namespace tensord
 
 #endif  // TENSORD_CORE_MEMORY_FREED_MEMORY_H_

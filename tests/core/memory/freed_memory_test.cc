@@ -3,11 +3,18 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <barrier>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "absl/base/config.h"
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace tensord {
 namespace {
@@ -74,6 +81,52 @@ TEST_F(FreedMemoryTest, GoesBackBeyondTheMost) {
   for (void* const block : blocks) std::free(block);
   EXPECT_GT(faults, 1000);
 }
+
+#ifdef __GLIBC__
+// How many heaps there are.
+int Heaps() {
+  char* text = nullptr;
+  std::size_t size = 0;
+  FILE* const file = open_memstream(&text, &size);
+  malloc_info(0, file);
+  std::fclose(file);
+  int heaps = 0;
+  for (const char* at = text; (at = std::strstr(at, "<heap nr=")) != nullptr;
+       ++at) {
+    ++heaps;
+  }
+  std::free(text);
+  return heaps;
+}
+
+// Those of some threads that allocate at the same time.
+int HeapsOfThreads(int count) {
+  std::barrier barrier(count + 1);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i) {
+    threads.emplace_back([&] {
+      FaultsOfABlock(1000);
+      barrier.arrive_and_wait();
+      barrier.arrive_and_wait();
+    });
+  }
+  barrier.arrive_and_wait();
+  const int heaps = Heaps();
+  barrier.arrive_and_wait();
+  for (std::thread& thread : threads) thread.join();
+  return heaps;
+}
+
+TEST_F(FreedMemoryTest, HeapsAreAsFewAsTheyMayBe) {
+  // Other tests have made two at most.
+  EXPECT_EXIT(
+      {
+        LimitHeaps(3);
+        std::_Exit(HeapsOfThreads(8));
+      },
+      testing::ExitedWithCode(3), "");
+}
+#endif
 
 }  // namespace
 }  // namespace tensord
