@@ -89,6 +89,7 @@ struct Copy {
   std::int64_t count;
   // Null if nobody asks.
   ConversionReport* report;
+  const IsCancelled& is_cancelled;
 };
 
 // Reads elements as `as`, chunk by chunk, and hands each chunk to `take`, a
@@ -102,6 +103,7 @@ absl::Status ReadChunks(const Copy& copy, DType as, DeviceBackend& host,
       host.Allocate(static_cast<std::size_t>(chunk * item_size));
   if (!staged.ok()) return staged.status();
   for (std::int64_t begin = 0; begin < copy.count; begin += chunk) {
+    if (Ask(copy.is_cancelled)) return absl::CancelledError();
     const std::int64_t count = std::min(chunk, copy.count - begin);
     CastFailures found;
     absl::Status status = copy.from_backend.ReadToHost(
@@ -127,9 +129,11 @@ std::optional<absl::Span<const std::byte>> HostElements(const Copy& copy) {
       static_cast<std::size_t>(copy.count) * item_size);
 }
 
-absl::Status WriteInPlace(absl::Span<const std::byte> elements,
+absl::Status WriteInPlace(const Copy& copy,
+                          absl::Span<const std::byte> elements,
                           CastFailures* failures, BufferWriter& writer) {
   while (!elements.empty()) {
+    if (Ask(copy.is_cancelled)) return absl::CancelledError();
     const auto piece = elements.subspan(0, kMaxStagedBytes);
     absl::Status status = writer.Write(piece);
     if (!status.ok()) return status;
@@ -171,7 +175,7 @@ absl::Status CopyThroughWriter(const Copy& copy,
        .report = reports});
   absl::Status status =
       in_place.has_value()
-          ? WriteInPlace(*in_place, failures, *writer)
+          ? WriteInPlace(copy, *in_place, failures, *writer)
           : WriteChunks(copy, carried, host, failures, *writer);
   if (status.ok() && reports && failures->count == 0) {
     copy.report->Merge(writer->report());
@@ -187,7 +191,7 @@ absl::Status CopyElements(const Copy& copy,
   }
   if (&copy.from_backend == &copy.to_backend) {
     return copy.to_backend.Cast(copy.from, copy.to, copy.overflow, *destination,
-                                failures);
+                                failures, copy.is_cancelled);
   }
   if (&copy.to_backend == &host) {
     return copy.from_backend.ReadToHost(copy.from, 0, copy.count, copy.to,
@@ -243,7 +247,8 @@ absl::StatusOr<Tensor> CopyTensor(const Tensor& tensor, DType dtype,
                   dtype,
                   overflow,
                   *count,
-                  dtype == tensor.dtype() ? nullptr : context.report};
+                  dtype == tensor.dtype() ? nullptr : context.report,
+                  context.is_cancelled};
   CastFailures failures;
   absl::Status status = CopyElements(copy, *buffer, **host, &failures);
   if (status.ok() && failures.count > 0) {

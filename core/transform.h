@@ -14,6 +14,7 @@
 #include "core/cast/conversion_report.h"
 #include "core/device/device.h"
 #include "core/device/device_registry.h"
+#include "core/is_cancelled.h"
 #include "core/tensor.h"
 
 namespace tensord {
@@ -29,6 +30,8 @@ struct TransformContext {
   const Allocator& allocate;
   // Where casts merge what they did, if they succeed; null if nobody asks.
   ConversionReport* report = nullptr;
+  // Ends copies of much with CANCELLED.
+  IsCancelled is_cancelled = {};
 };
 
 struct ToOptions {

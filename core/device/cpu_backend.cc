@@ -2,7 +2,10 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <cstddef>
 #include <fstream>
+#include <functional>
 #include <new>
 #include <string>
 #include <utility>
@@ -29,6 +32,11 @@ std::string CpuModelName() {
     if (!name.empty()) return name;
   }
   return "CPU";
+}
+
+// A ParallelFor of this thread alone.
+void OneByOne(std::size_t count, const std::function<void(std::size_t)>& body) {
+  for (std::size_t i = 0; i < count; ++i) body(i);
 }
 
 // Results of a part of a cast that is worth another thread, and past the
@@ -130,18 +138,24 @@ class CpuBackend final : public DeviceBackend {
   }
 
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
-                    Buffer& destination, CastFailures* failures) override {
+                    Buffer& destination, CastFailures* failures,
+                    const IsCancelled& is_cancelled) override {
     const std::int64_t count = ElementCount(source.layout.shape);
     absl::Status status =
         CheckRoom(static_cast<std::size_t>(count), to, destination);
     if (!status.ok()) return status;
     const std::size_t parts =
         static_cast<std::size_t>(count) * ItemSize(to) / kPartBytes;
-    if (parallel_for_ != nullptr && parts > 1) {
+    if (parts > 1) {
       if (overflow == Overflow::kError) *failures = {};
+      std::atomic<bool> is_over = false;
       CastInParts(
-          parallel_for_, count, parts,
+          parallel_for_ != nullptr ? parallel_for_ : OneByOne, count, parts,
           [&](std::int64_t begin, std::int64_t part, CastFailures* found) {
+            if (is_over || Ask(is_cancelled)) {
+              is_over = true;
+              return;
+            }
             CastStrided(source.dtype, source.buffer->data(), source.layout,
                         begin, part, to, ByteOrder::kLittle,
                         destination.data() +
@@ -149,7 +163,7 @@ class CpuBackend final : public DeviceBackend {
                         overflow, found);
           },
           failures);
-      return absl::OkStatus();
+      return is_over ? absl::CancelledError() : absl::OkStatus();
     }
     return ReadToHost(source, 0, count, to, ByteOrder::kLittle, overflow,
                       destination.data(), failures);

@@ -15,6 +15,7 @@
 #include "core/cast/cast_stream.h"
 #include "core/cast/conversion_report.h"
 #include "core/device/device.h"
+#include "core/is_cancelled.h"
 #include "core/memory/buffer.h"
 #include "core/shape.h"
 
@@ -112,9 +113,12 @@ class DeviceBackend {
 
   // Casts all elements of `source`, in C order, to packed elements in
   // `destination`; both on this device. INTERNAL if they do not fit there.
+  // CANCELLED if it was before all were cast, with `destination` and `failures`
+  // half filled; only where casting takes long is that looked at.
   virtual absl::Status Cast(const BufferView& source, DType to,
                             Overflow overflow, Buffer& destination,
-                            CastFailures* failures) = 0;
+                            CastFailures* failures,
+                            const IsCancelled& is_cancelled) = 0;
 
   // Casts all elements of `source`, which lies on the device of `peer`, as Cast
   // does. UNIMPLEMENTED if this device can not read that one's memory.

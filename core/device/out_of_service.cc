@@ -54,8 +54,8 @@ class OutOfServiceBackend final : public DeviceBackend {
                           CastFailures*) override {
     return refusal_;
   }
-  absl::Status Cast(const BufferView&, DType, Overflow, Buffer&,
-                    CastFailures*) override {
+  absl::Status Cast(const BufferView&, DType, Overflow, Buffer&, CastFailures*,
+                    const IsCancelled&) override {
     return refusal_;
   }
   absl::Status CastFromPeer(DeviceBackend&, const BufferView&, DType, Overflow,

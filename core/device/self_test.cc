@@ -108,7 +108,7 @@ class Test {
     CastFailures failures;
     absl::Status status = device_.Cast(
         {.buffer = source, .dtype = from, .layout = PackedLayout()}, to,
-        Overflow::kTorch, **result, &failures);
+        Overflow::kTorch, **result, &failures, {});
     if (!status.ok()) return At(what, status);
     const auto array = Read(*result, to);
     if (!array.ok()) return At(what, array.status());

@@ -74,10 +74,11 @@ void WriteError(const absl::Status& refusal, v1::BatchError& error) {
 }  // namespace
 
 BatchSession::BatchSession(const ServiceContext& context, TensorCalls& calls,
-                           Scopes scopes)
+                           Scopes scopes, IsCancelled is_cancelled)
     : context_(context),
       calls_(calls),
       scopes_(scopes),
+      is_cancelled_(std::move(is_cancelled)),
       max_response_bytes_(static_cast<std::size_t>(
           std::min(context.limits.max_message_bytes, kMaxBatchResponseBytes))),
       arena_(memory_.data(), memory_.size()) {}
@@ -196,7 +197,7 @@ absl::Status BatchSession::Dispatch(v1::BatchResult& result) {
     case v1::BatchCall::kCreateTensor:
       return calls_.Create(call_->create_tensor(), *result.mutable_tensor());
     case v1::BatchCall::kTransformTensor:
-      return calls_.Transform(*job_, *result.mutable_tensor());
+      return calls_.Transform(*job_, is_cancelled_, *result.mutable_tensor());
     case v1::BatchCall::kReadTensor:
       return calls_.Read(
           *reading_,

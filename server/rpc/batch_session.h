@@ -53,9 +53,10 @@ class BatchSession {
   };
 
   // `context` and `calls` have to outlive the session. Calls that `scopes` do
-  // not allow are refused (ROLE_MISSING).
+  // not allow are refused (ROLE_MISSING). `is_cancelled` says of the whole
+  // batch, and ends what takes long.
   BatchSession(const ServiceContext& context, TensorCalls& calls,
-               Scopes scopes = Scopes::All());
+               Scopes scopes = Scopes::All(), IsCancelled is_cancelled = {});
 
   // `message` has to stay until it is processed. INTERNAL if it can not be
   // read.
@@ -88,6 +89,7 @@ class BatchSession {
   const ServiceContext& context_;
   TensorCalls& calls_;
   const Scopes scopes_;
+  const IsCancelled is_cancelled_;
   const std::size_t max_response_bytes_;
   // Where arena_ begins; most calls need no more.
   std::array<char, 4096> memory_;

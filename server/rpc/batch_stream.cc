@@ -24,8 +24,8 @@ class BatchReactor final
         device_threads_(device_threads),
         call_(call),
         watched_(context_.stream_watch, call) {
-    session_.emplace(context_, admitted_->tenant().calls(),
-                     admitted_->scopes());
+    session_.emplace(context_, admitted_->tenant().calls(), admitted_->scopes(),
+                     [this] { return call_.IsCancelled(); });
     Run(messages_.Start(), kGrpcThread);
   }
 

@@ -205,7 +205,9 @@ absl::Status TensorCalls::Prepare(const v1::TransformTensorRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
+absl::Status TensorCalls::Transform(Transformation& job,
+                                    IsCancelled is_cancelled,
+                                    v1::Tensor& response) {
   if (job.answer != nullptr) {
     response.ParseFromString(*job.answer);
     return absl::OkStatus();
@@ -214,7 +216,7 @@ absl::Status TensorCalls::Transform(Transformation& job, v1::Tensor& response) {
   const absl::Time start = absl::Now();
   const TransformContext context{
       *context_.devices, allocate_,
-      job.report.has_value() ? &*job.report : nullptr};
+      job.report.has_value() ? &*job.report : nullptr, std::move(is_cancelled)};
   auto tensor = Apply(job.operations, source, context);
   if (!tensor.ok()) return tensor.status();
   if (tensor->buffer() != source.buffer()) {

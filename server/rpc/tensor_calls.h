@@ -83,10 +83,12 @@ class TensorCalls {
 
   // The two halves of TransformTensor: what is quick, and what may take long
   // where the source is large, or have to run on job.device's threads.
+  // CANCELLED, and then nothing is stored, if that was so before the end.
   // REQUIRES: `job` is new; Prepare returned OK.
   absl::Status Prepare(const v1::TransformTensorRequest& request,
                        Transformation& job);
-  absl::Status Transform(Transformation& job, v1::Tensor& response);
+  absl::Status Transform(Transformation& job, IsCancelled is_cancelled,
+                         v1::Tensor& response);
 
  private:
   absl::Status CreateNew(const v1::CreateTensorRequest& request,

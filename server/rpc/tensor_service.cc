@@ -183,8 +183,10 @@ class Service final : public ServiceBase {
       const std::optional<Device> device = job->device;
       const bool takes_long = job->source_bytes() > kMaxInlineBytes;
       auto work = [&calls, call, status, response, job = std::move(job)] {
-        if (status.ok() && call->IsCancelled()) return absl::CancelledError();
-        return status.ok() ? calls.Transform(*job, *response) : status;
+        if (!status.ok()) return status;
+        const auto is_cancelled = [call] { return call->IsCancelled(); };
+        if (is_cancelled()) return absl::CancelledError();
+        return calls.Transform(*job, is_cancelled, *response);
       };
       if (status.ok() && takes_long && !device.has_value()) {
         ReplyLater(std::move(open), std::move(work));

@@ -398,7 +398,7 @@ TEST_P(DeviceConformanceTest, CastsEveryPairOfDTypesAndAnyLayout) {
         const std::shared_ptr<Buffer> result = Allocate(expected.size());
         CastFailures failures;
         const absl::Status status = backend_->Cast(
-            {buffer, from, layout}, to, overflow, *result, &failures);
+            {buffer, from, layout}, to, overflow, *result, &failures, {});
         EXPECT_TRUE(status.ok()) << status;
         EXPECT_EQ(Load(result), expected)
             << Name(from) << " to " << Name(to) << ", shape "
@@ -414,7 +414,7 @@ TEST_P(DeviceConformanceTest, RefusesToCastPastTheEnd) {
   const std::shared_ptr<Buffer> result = Allocate(8 * 9 - 1);
   EXPECT_EQ(backend_
                 ->Cast({buffer, DType::kUInt8, DenseLayout({9})},
-                       DType::kFloat64, Overflow::kTorch, *result, nullptr)
+                       DType::kFloat64, Overflow::kTorch, *result, nullptr, {})
                 .code(),
             absl::StatusCode::kInternal);
 }

@@ -129,6 +129,25 @@ class TransformTest : public testing::Test {
   const TransformContext context_{devices_, allocate_};
 };
 
+TEST_F(TransformTest, EndsForWhoHasGivenUp) {
+  const Tensor here = Make(DenseLayout({5'000'000}));
+  const Tensor there = Make(DenseLayout({5'000'000}), DType::kFloat32, kCuda0);
+  const std::int64_t used = quota_.used_bytes();
+  ConversionReport report;
+  for (ConversionReport* const asked :
+       {&report, static_cast<ConversionReport*>(nullptr)}) {
+    const TransformContext given_up{devices_, allocate_, asked,
+                                    [] { return true; }};
+    for (const auto& result :
+         {To(here, ToDType(DType::kInt32), given_up), Clone(here, given_up),
+          To(here, ToDevice(kCuda0), given_up),
+          To(there, ToDevice(kCuda1), given_up)}) {
+      EXPECT_EQ(result.status().code(), absl::StatusCode::kCancelled);
+    }
+    EXPECT_EQ(quota_.used_bytes(), used);
+  }
+}
+
 TEST_F(TransformTest, ToIsTheSameTensorWhereNothingChanges) {
   const Tensor tensor =
       Make({{3, 2}, {1, 3}, 1}, DType::kFloat32, kCuda0, kLeaf);

@@ -189,7 +189,7 @@ class Bench {
         name, bytes,
         [&] {
           Require(backend_.Cast({source, from, layout}, to, Overflow::kTorch,
-                                *result, nullptr));
+                                *result, nullptr, {}));
         },
         2.0 * kTransferBytes,
         [this] {

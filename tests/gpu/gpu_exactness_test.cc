@@ -80,7 +80,7 @@ class GpuExactnessTest : public ::testing::TestWithParam<DType> {
                  &expected_failures);
       absl::Status status =
           backend_->Cast({source, from, DenseLayout({signed_count})}, to,
-                         overflow, **result, &failures);
+                         overflow, **result, &failures, {});
       if (status.ok()) {
         status = backend_->ReadToHost(
             {*result, to, DenseLayout({signed_count})}, 0, signed_count, to,

@@ -73,7 +73,8 @@ class CudaBackend final : public DeviceBackend {
   }
 
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
-                    Buffer& destination, CastFailures* failures) override {
+                    Buffer& destination, CastFailures* failures,
+                    const IsCancelled&) override {
     const CudaElements elements = CudaElements::All(source);
     absl::Status status = health();
     if (status.ok()) status = CheckRoom(elements, to, destination);

@@ -83,7 +83,8 @@ TEST(CpuBackendTest, SharesLargeCasts) {
                   ->Cast({.buffer = source,
                           .dtype = DType::kFloat32,
                           .layout = DenseLayout({kCount})},
-                         DType::kInt32, Overflow::kError, *result, &failures)
+                         DType::kInt32, Overflow::kError, *result, &failures,
+                         {})
                   .ok());
   EXPECT_GT(parts, 1u);
   EXPECT_EQ(failures.count, 2u);
@@ -94,6 +95,32 @@ TEST(CpuBackendTest, SharesLargeCasts) {
     if (i == 4'000'000 || i == kCount - 1) continue;
     ASSERT_EQ(integers[i], i % 1000) << i;
   }
+}
+
+TEST(CpuBackendTest, CastsNoMoreThanAPartForWhoHasGivenUp) {
+  constexpr std::int64_t kCount = 40'000'000;
+  const auto backend = NewCpuBackend({});
+  const std::shared_ptr<Buffer> source = *backend->Allocate(kCount);
+  const std::shared_ptr<Buffer> result = *backend->Allocate(kCount);
+  std::fill_n(source->data(), kCount, std::byte{1});
+  std::fill_n(result->data(), kCount, std::byte{2});
+  CastFailures failures;
+  int asked = 0;
+  EXPECT_EQ(backend
+                ->Cast({.buffer = source,
+                        .dtype = DType::kUInt8,
+                        .layout = DenseLayout({kCount})},
+                       DType::kInt8, Overflow::kTorch, *result, &failures,
+                       [&] { return ++asked == 3; })
+                .code(),
+            absl::StatusCode::kCancelled);
+  // Nobody asks again, and two parts are cast.
+  EXPECT_EQ(asked, 3);
+  const auto cast =
+      std::count(result->data(), result->data() + kCount, std::byte{1});
+  EXPECT_EQ(result->data()[cast], std::byte{2});
+  EXPECT_GT(cast, 0);
+  EXPECT_LT(cast, kCount * 3 / 4);
 }
 
 TEST(CpuBackendTest, BuffersOutliveTheBackend) {

@@ -109,9 +109,11 @@ class FakeBackend final : public DeviceBackend {
   }
 
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
-                    Buffer& destination, CastFailures* failures) override {
+                    Buffer& destination, CastFailures* failures,
+                    const IsCancelled& is_cancelled) override {
     if (absl::Status fault = NextCall(); !fault.ok()) return fault;
-    return memory_->Cast(source, to, overflow, destination, failures);
+    return memory_->Cast(source, to, overflow, destination, failures,
+                         is_cancelled);
   }
 
   absl::Status CastFromPeer(DeviceBackend&, const BufferView&, DType, Overflow,

@@ -47,7 +47,8 @@ TEST(OutOfServiceBackendTest, IsThereAndRefusesEverything) {
         writer->Finish(&failures),
         device->ReadToHost(view, 0, 1, DType::kUInt8, ByteOrder::kLittle,
                            Overflow::kTorch, &element, &failures),
-        device->Cast(view, DType::kUInt8, Overflow::kTorch, *buffer, &failures),
+        device->Cast(view, DType::kUInt8, Overflow::kTorch, *buffer, &failures,
+                     {}),
         device->CastFromPeer(*memory, view, DType::kUInt8, Overflow::kTorch,
                              *buffer, &failures)}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);

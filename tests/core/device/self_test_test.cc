@@ -52,9 +52,10 @@ class SpoiltBackend final : public WrappedBackend {
   }
 
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
-                    Buffer& destination, CastFailures* failures) override {
-    absl::Status status =
-        WrappedBackend::Cast(source, to, overflow, destination, failures);
+                    Buffer& destination, CastFailures* failures,
+                    const IsCancelled& is_cancelled) override {
+    absl::Status status = WrappedBackend::Cast(
+        source, to, overflow, destination, failures, is_cancelled);
     if (cast_) cast_(source.dtype, to, destination.data());
     return status;
   }

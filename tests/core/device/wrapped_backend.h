@@ -42,8 +42,10 @@ class WrappedBackend : public DeviceBackend {
                                 dst, failures);
   }
   absl::Status Cast(const BufferView& source, DType to, Overflow overflow,
-                    Buffer& destination, CastFailures* failures) override {
-    return wrapped_->Cast(source, to, overflow, destination, failures);
+                    Buffer& destination, CastFailures* failures,
+                    const IsCancelled& is_cancelled) override {
+    return wrapped_->Cast(source, to, overflow, destination, failures,
+                          is_cancelled);
   }
   absl::Status CastFromPeer(DeviceBackend& peer, const BufferView& source,
                             DType to, Overflow overflow, Buffer& destination,

@@ -35,8 +35,8 @@ class BrokenBackend final : public DeviceBackend {
                           CastFailures*) override {
     return absl::OkStatus();
   }
-  absl::Status Cast(const BufferView&, DType, Overflow, Buffer&,
-                    CastFailures*) override {
+  absl::Status Cast(const BufferView&, DType, Overflow, Buffer&, CastFailures*,
+                    const IsCancelled&) override {
     return absl::OkStatus();
   }
   absl::Status CastFromPeer(DeviceBackend&, const BufferView&, DType, Overflow,

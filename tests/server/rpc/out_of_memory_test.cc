@@ -198,7 +198,7 @@ TEST_F(OutOfMemoryTest, Transform) {
         Transformation job;
         v1::Tensor tensor;
         absl::Status status = calls_.Prepare(request, job);
-        return status.ok() ? calls_.Transform(job, tensor) : status;
+        return status.ok() ? calls_.Transform(job, {}, tensor) : status;
       },
       [&] { Delete("a"); });
 }

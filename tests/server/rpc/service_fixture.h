@@ -66,8 +66,10 @@ struct TestContext {
   static constexpr std::int64_t kQuotaBytes = 32 << 20;
   static constexpr std::int64_t kMaxTensorBytes = 16 << 20;
 
-  explicit TestContext(CudaSupport cuda = {}) : devices(std::move(cuda)) {
-    AddDevice(NewCpuBackend({}), kQuotaBytes);
+  explicit TestContext(CudaSupport cuda = {},
+                       ParallelFor parallel_for = nullptr)
+      : devices(std::move(cuda)) {
+    AddDevice(NewCpuBackend({}, std::move(parallel_for)), kQuotaBytes);
     context = {.devices = &devices,
                .chunk_arena = &chunk_arena,
                .store = &store,
@@ -156,7 +158,9 @@ inline std::string Outcome(const grpc::Status& status) {
 // A server with one tensor, the sentinel, that has to survive everything.
 class ServiceFixture : public testing::Test {
  protected:
-  explicit ServiceFixture(CudaSupport cuda = {}) : test_(std::move(cuda)) {}
+  explicit ServiceFixture(CudaSupport cuda = {},
+                          ParallelFor parallel_for = nullptr)
+      : test_(std::move(cuda), std::move(parallel_for)) {}
 
   static constexpr std::string_view kSentinel = "tensors/sentinel";
 

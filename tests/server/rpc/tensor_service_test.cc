@@ -6,8 +6,11 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "tests/server/rpc/service_fixture.h"
 
 namespace tensord {
@@ -448,6 +451,86 @@ TEST_F(TensorServiceTest, DescribesItself) {
   ASSERT_EQ(devices.devices_size(), 1);
   EXPECT_EQ(devices.devices(0).name(), "cpu");
   EXPECT_EQ(devices.devices(0).memory_used_bytes(), 12);
+}
+
+// A service whose large casts stand still after their first part.
+class GivenUpTest : public ServiceFixture {
+ protected:
+  GivenUpTest()
+      : ServiceFixture({},
+                       [this](std::size_t count,
+                              const std::function<void(std::size_t)>& cast) {
+                         cast(0);
+                         begun_.Notify();
+                         go_on_.WaitForNotification();
+                         for (std::size_t i = 1; i < count; ++i) cast(i);
+                       }) {}
+
+  // Waits until the call, which is cancelled, has ended.
+  void ExpectNothingIsLeft(std::int64_t used) {
+    // The server learns of things over a connection in their order.
+    grpc::ClientContext context;
+    v1::ServerInfo info;
+    ASSERT_TRUE(stub_->GetServerInfo(&context, {}, &info).ok());
+    go_on_.Notify();
+    const absl::Time deadline = absl::Now() + absl::Seconds(20);
+    while (test_.used_bytes() != used && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_EQ(test_.used_bytes(), used);
+    EXPECT_FALSE(test_.store.Get("t").ok());
+    EXPECT_EQ(test_.events.conversions, 0);
+  }
+
+  absl::Notification begun_;
+  absl::Notification go_on_;
+};
+
+TEST_F(GivenUpTest, TransformTensorEndsWithinAPart) {
+  constexpr std::int64_t kCount = 4 << 20;
+  ASSERT_EQ(Outcome(Create("large", v1::DTYPE_UINT8, {kCount},
+                           std::string(kCount, 'a'))),
+            "OK");
+  test_.events.conversions = 0;
+  const std::int64_t used = test_.used_bytes();
+  v1::TransformTensorRequest request;
+  request.set_name("tensors/large");
+  request.set_tensor_id("t");
+  request.add_operations()->mutable_to()->set_dtype(v1::DTYPE_FLOAT32);
+  grpc::ClientContext context;
+  std::thread caller([&] {
+    v1::Tensor tensor;
+    EXPECT_EQ(stub_->TransformTensor(&context, request, &tensor).error_code(),
+              grpc::StatusCode::CANCELLED);
+  });
+  begun_.WaitForNotification();
+  context.TryCancel();
+  caller.join();
+  ExpectNothingIsLeft(used);
+}
+
+TEST_F(GivenUpTest, BatchEndsWithinAPart) {
+  constexpr std::int64_t kCount = 4 << 20;
+  ASSERT_EQ(Outcome(Create("large", v1::DTYPE_UINT8, {kCount},
+                           std::string(kCount, 'a'))),
+            "OK");
+  test_.events.conversions = 0;
+  const std::int64_t used = test_.used_bytes();
+  v1::BatchRequest request;
+  v1::TransformTensorRequest& call =
+      *request.add_calls()->mutable_transform_tensor();
+  call.set_name("tensors/large");
+  call.set_tensor_id("t");
+  call.add_operations()->mutable_to()->set_dtype(v1::DTYPE_FLOAT32);
+  grpc::ClientContext context;
+  const auto stream = stub_->Batch(&context);
+  ASSERT_TRUE(stream->Write(request));
+  begun_.WaitForNotification();
+  context.TryCancel();
+  v1::BatchResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  ExpectNothingIsLeft(used);
 }
 
 }  // namespace

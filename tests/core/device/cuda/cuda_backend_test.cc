@@ -192,7 +192,7 @@ TEST_F(CudaBackendTest, MovesLargeArraysThatLieApart) {
     std::shared_ptr<Buffer> result = *backend_->Allocate(read.size());
     EXPECT_TRUE(backend_
                     ->Cast({buffer, DType::kInt64, transposed}, to,
-                           Overflow::kTorch, *result, nullptr)
+                           Overflow::kTorch, *result, nullptr, {})
                     .ok());
     Bytes expected(read.size());
     CastStrided(DType::kInt64, source.data(), transposed, 0, kRows * kColumns,
@@ -260,7 +260,7 @@ TEST_F(CudaBackendTest, CountsFailuresInLargeArrays) {
                                        ByteOrder::kLittle, Overflow::kError,
                                        host.data(), &failures)
                 : backend_->Cast(source_view, DType::kUInt8, Overflow::kError,
-                                 *result, &failures);
+                                 *result, &failures, {});
       EXPECT_TRUE(status.ok()) << status;
       EXPECT_EQ(failures.count, 2U);
       EXPECT_EQ(failures.first_index, is_backwards ? 0U : 1'500'000U);
@@ -402,7 +402,7 @@ TEST_F(CudaBackendTest, ServesMoreThreadsThanSlots) {
             backend_
                 ->Cast(
                     {buffer, DType::kFloat64, Layout{{count}, {-1}, count - 1}},
-                    DType::kInt16, Overflow::kError, *result, &failures)
+                    DType::kInt16, Overflow::kError, *result, &failures, {})
                 .ok());
         EXPECT_GT(failures.count, 0U);
         Bytes expected(source.size() / 4);

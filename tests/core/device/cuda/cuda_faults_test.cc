@@ -133,7 +133,7 @@ class Devices {
     if (!result.ok()) return result.status();
     CastFailures failures;
     absl::Status status = first_->Cast({*buffer, DType::kFloat64, layout}, to,
-                                       overflow, **result, &failures);
+                                       overflow, **result, &failures, {});
     if (!status.ok()) return status;
     if (overflow == Overflow::kError) {
       EXPECT_EQ(failures.count, expected_failures.count);
@@ -256,7 +256,7 @@ TEST(CudaErrorsTest, ABrokenDeviceIsOutOfService) {
                                        bytes.data(), nullptr),
             health);
   EXPECT_EQ(devices.first().Cast(view, DType::kUInt8, Overflow::kTorch,
-                                 **buffer, nullptr),
+                                 **buffer, nullptr, {}),
             health);
   EXPECT_EQ(writer->Finish(nullptr), health);
   const auto other = devices.second().Allocate(100);
