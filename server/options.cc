@@ -60,7 +60,7 @@ ABSL_FLAG(tensord::EvictionFlag, eviction, {},
 ABSL_FLAG(int, stream_idle_seconds, 30,
           "How long the peer of a stream may neither send nor read before it "
           "is cut off; 0 for as long as it likes. Less than 1 KiB in that "
-          "time counts as nothing.");
+          "time counts as nothing. Batches may pause between messages.");
 ABSL_FLAG(int, upload_resume_seconds, 10,
           "How long an upload whose connection was lost waits for its client "
           "to go on, unless something else needs its memory; 0 for not at "

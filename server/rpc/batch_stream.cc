@@ -132,6 +132,7 @@ class BatchReactor final
   void Conclude(const absl::Status& status) {
     session_.reset();
     admitted_.reset();
+    watched_.Finishes();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }

@@ -128,6 +128,7 @@ class ConvertReactor final
     session_.reset();
     pieces_.Clear();
     admitted_.reset();
+    watched_.Finishes();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }

@@ -219,6 +219,7 @@ class DownloadReactor final
     message_.Clear();
     next_.Clear();
     admitted_.reset();
+    watched_.Finishes();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }

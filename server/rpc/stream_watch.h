@@ -58,6 +58,9 @@ class StreamWatch {
     void Received(const Envelope& message);
     void WriteStarts();
     void WriteEnds();
+    // The status is on its way, behind all that was written; nothing more comes
+    // of the stream but its end.
+    void Finishes() { WriteStarts(); }
     // Why the call is cancelled: DEADLINE_EXCEEDED (STREAM_IDLE) if a write
     // took too long, else CANCELLED.
     absl::Status WriteFailure() const;

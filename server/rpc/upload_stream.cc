@@ -151,6 +151,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
     if (!status.ok()) session_->Refuse(status);
     session_.reset();
     admitted_.reset();
+    watched_->Finishes();
     HandOver(this);
     Finish(tensord::Conclude(status, call_, *context_.events));
   }
