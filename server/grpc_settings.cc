@@ -4,11 +4,13 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "grpc/grpc.h"
+#include "grpcpp/ext/channelz_service_plugin.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/server_builder_option.h"
@@ -61,8 +63,8 @@ void SetTransportLimits(const ServiceLimits& limits,
   }
 }
 
-// Bounds what gRPC itself takes. Only the reflection service uses threads of
-// the synchronous API, and each of its streams holds one.
+// Bounds what gRPC itself takes. Only its own services use threads of the
+// synchronous API, and each of reflection's streams holds one.
 void SetResourceLimits(std::int64_t memory_limit_bytes,
                        grpc::ServerBuilder& builder) {
   const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
@@ -76,15 +78,23 @@ void SetResourceLimits(std::int64_t memory_limit_bytes,
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
 }
 
-class WithoutReflection final : public grpc::ServerBuilderOption {
+// Takes out what a server is not to have of the services that gRPC has only for
+// a whole process.
+class LeavesOut final : public grpc::ServerBuilderOption {
  public:
+  explicit LeavesOut(const StandardServices& services) : services_(services) {}
   void UpdateArguments(grpc::ChannelArguments*) override {}
   void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>*
                          plugins) override {
-    std::erase_if(*plugins, [](const auto& plugin) {
-      return plugin->name() == "proto_server_reflection";
+    std::erase_if(*plugins, [this](const auto& plugin) {
+      const std::string name = plugin->name();
+      return (!services_.reflection && name == "proto_server_reflection") ||
+             (!services_.channelz && name == "channelz_service");
     });
   }
+
+ private:
+  const StandardServices services_;
 };
 
 }  // namespace
@@ -94,11 +104,13 @@ void EnableStandardServices() {
   std::call_once(once, [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::channelz::experimental::InitChannelzService();
   });
 }
 
-void LeaveOutReflection(grpc::ServerBuilder& builder) {
-  builder.SetOption(std::make_unique<WithoutReflection>());
+void LeaveOutOthersThan(const StandardServices& services,
+                        grpc::ServerBuilder& builder) {
+  builder.SetOption(std::make_unique<LeavesOut>(services));
 }
 
 void SetLimits(const ServiceLimits& limits, std::int64_t memory_limit_bytes,

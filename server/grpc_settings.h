@@ -6,15 +6,17 @@
 
 #include "grpcpp/server_builder.h"
 #include "server/rpc/service_context.h"
+#include "server/standard_services.h"
 
 namespace tensord {
 
-// Makes servers that are built from here on bring the health and reflection
-// services along. gRPC has this only for a whole process. Thread-safe.
+// Makes builders from here on bring health and all standard services along.
+// gRPC has this only for a whole process. Thread-safe.
 void EnableStandardServices();
 
-// Keeps reflection out of one server all the same.
-void LeaveOutReflection(grpc::ServerBuilder& builder);
+// Keeps those out of one server that it is not to have.
+void LeaveOutOthersThan(const StandardServices& services,
+                        grpc::ServerBuilder& builder);
 
 // Limits on what peers can make the server take: `limits` on messages, and
 // those on connections, streams, metadata, compression, threads and buffers.

@@ -99,6 +99,9 @@ ABSL_FLAG(int, max_calls, 1024,
           "Most calls at a time; what comes beyond is told to come again.");
 ABSL_FLAG(std::optional<bool>, reflection, std::nullopt,
           "Whether the server describes its methods to whoever asks.");
+ABSL_FLAG(bool, channelz, false,
+          "Whether the server shows its connections and calls to whoever asks, "
+          "peers' addresses included, as gRPC's channelz.");
 ABSL_FLAG(tensord::LogFormatFlag, log_format, {},
           "Lines on the standard error stream: text or json.");
 ABSL_FLAG(
@@ -150,6 +153,7 @@ constexpr std::array kFlags = {
     FlagSpec{"tenant_max_calls", "CALLS", nullptr},
     FlagSpec{"max_calls", "CALLS", nullptr},
     FlagSpec{"reflection", nullptr, "true; false where callers are told apart"},
+    FlagSpec{"channelz", nullptr, nullptr},
     FlagSpec{"log_format", "FORMAT", nullptr},
     FlagSpec{"log_level", "LEVEL", nullptr},
     FlagSpec{"access_log", nullptr, nullptr},
@@ -388,7 +392,9 @@ absl::Status SetAccess(ServerOptions& server) {
       absl::GetFlag(FLAGS_tenant_memory_limit).size.value_or(limits.memory);
   const bool tells_apart =
       !server.auth_tokens_file.empty() || !server.tls_client_ca_file.empty();
-  server.reflection = absl::GetFlag(FLAGS_reflection).value_or(!tells_apart);
+  server.standard_services = {
+      .reflection = absl::GetFlag(FLAGS_reflection).value_or(!tells_apart),
+      .channelz = absl::GetFlag(FLAGS_channelz)};
   return absl::OkStatus();
 }
 

@@ -310,6 +310,7 @@ class RunningServer final : public Server {
     if (!parsed.ok()) return parsed.status();
     EnableStandardServices();
     grpc::ServerBuilder builder;
+    LeaveOutOthersThan(options.standard_services, builder);
     SetLimits(limits_, options.memory_limit_bytes, builder);
     std::vector<int> ports(parsed->size());
     for (std::size_t i = 0; i < parsed->size(); ++i) {
@@ -321,7 +322,6 @@ class RunningServer final : public Server {
       builder.AddListeningPort(ListenAddressString(address),
                                CredentialsOf(address), &ports[i]);
     }
-    if (!options.reflection) LeaveOutReflection(builder);
     ObserveCalls(builder);
     builder.RegisterService(service_.get());
     builder.RegisterService(admin_service_.get());

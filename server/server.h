@@ -16,6 +16,7 @@
 #include "server/access/tenant_limits.h"
 #include "server/memory_size.h"
 #include "server/observe/log_line.h"
+#include "server/standard_services.h"
 
 namespace tensord {
 
@@ -50,8 +51,7 @@ struct ServerOptions {
   // What each tenant may take, where callers are told apart: by tokens, or by
   // certificates.
   TenantLimits tenant_limits;
-  // Whether the server describes its methods to whoever asks.
-  bool reflection = true;
+  StandardServices standard_services;
   // How long a stream may wait for its peer; 0: without end.
   absl::Duration stream_idle = absl::Seconds(30);
   // How long the uploads of lost connections are kept; 0: not at all.

@@ -185,3 +185,19 @@ def test_every_line_is_an_object_and_all_metrics_are_ours(observed, stub):
     names = {series.partition("{")[0] for series in observed.metrics()}
     assert all(name.startswith(("tensord_", "grpc_server_", "process_",
                                 "exposer_")) for name in names), names
+
+
+def servers_in_channelz(process):
+    with grpc.insecure_channel(process.address) as channel:
+        # GetServersRequest{} -> GetServersResponse{repeated Server server = 1}
+        return channel.unary_unary("/grpc.channelz.v1.Channelz/GetServers")(
+            b"", timeout=CALL_SECONDS)
+
+
+def test_channelz_is_there_where_it_is_asked_for(wire):
+    with pytest.raises(grpc.RpcError) as error:
+        servers_in_channelz(wire.server)
+    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    process = harness.ServerProcess("--channelz")
+    assert servers_in_channelz(process)[:1] == b"\x0a"
+    assert process.stop() == 0, process.log()
