@@ -319,7 +319,7 @@ std::string DefaultMetricsAddress(const std::vector<std::string>& listen) {
 std::string MetricsListen(const std::vector<std::string>& listen) {
   const std::string text = absl::GetFlag(FLAGS_metrics_listen).text;
   if (text.empty()) return DefaultMetricsAddress(listen);
-  return text == kNoMetrics ? "" : text;
+  return std::string_view(text) == kNoMetrics ? "" : text;
 }
 
 absl::Status CheckExposure(const ServerOptions& server) {
