@@ -25,9 +25,20 @@ namespace {
 constexpr std::int64_t kTransportPart = 4;
 constexpr std::int64_t kMinTransportBytes = std::int64_t{512} << 20;
 
+constexpr absl::Duration kMinKeepaliveTimeout = absl::Seconds(1);
+constexpr absl::Duration kMaxKeepaliveTimeout = absl::Seconds(20);
+
+// gRPC sets TCP_USER_TIMEOUT to this as well. Where a socket takes no more,
+// that alone ends what is under way: even calls that are cancelled wait for it.
+int KeepaliveTimeoutMs(absl::Duration patience) {
+  if (patience == absl::ZeroDuration()) patience = kMaxKeepaliveTimeout;
+  return static_cast<int>(absl::ToInt64Milliseconds(
+      std::clamp(patience, kMinKeepaliveTimeout, kMaxKeepaliveTimeout)));
+}
+
 // How large messages and metadata get, how many streams, how long silence
 // lasts.
-void SetTransportLimits(const ServiceLimits& limits,
+void SetTransportLimits(const ServiceLimits& limits, absl::Duration patience,
                         grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits.max_message_bytes));
   // What is sent is what the service made, which keeps to its own limits.
@@ -38,7 +49,7 @@ void SetTransportLimits(const ServiceLimits& limits,
            {GRPC_ARG_MAX_CONCURRENT_STREAMS, 128},
            {GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000},
            {GRPC_ARG_KEEPALIVE_TIME_MS, 60'000},
-           {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000},
+           {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KeepaliveTimeoutMs(patience)},
            {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
            {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000},
            {GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2},
@@ -114,8 +125,8 @@ void LeaveOutOthersThan(const StandardServices& services,
 }
 
 void SetLimits(const ServiceLimits& limits, std::int64_t memory_limit_bytes,
-               grpc::ServerBuilder& builder) {
-  SetTransportLimits(limits, builder);
+               absl::Duration patience, grpc::ServerBuilder& builder) {
+  SetTransportLimits(limits, patience, builder);
   SetResourceLimits(memory_limit_bytes, builder);
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "absl/time/time.h"
 #include "grpcpp/server_builder.h"
 #include "server/rpc/service_context.h"
 #include "server/standard_services.h"
@@ -19,9 +20,11 @@ void LeaveOutOthersThan(const StandardServices& services,
                         grpc::ServerBuilder& builder);
 
 // Limits on what peers can make the server take: `limits` on messages, and
-// those on connections, streams, metadata, compression, threads and buffers.
+// those on connections, streams, metadata, compression, threads and buffers. A
+// peer whose system takes nothing, or that answers no ping, is hung up on after
+// 20 s, or after `patience` if that is shorter and not 0.
 void SetLimits(const ServiceLimits& limits, std::int64_t memory_limit_bytes,
-               grpc::ServerBuilder& builder);
+               absl::Duration patience, grpc::ServerBuilder& builder);
 
 }  // namespace tensord
 

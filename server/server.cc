@@ -311,7 +311,8 @@ class RunningServer final : public Server {
     EnableStandardServices();
     grpc::ServerBuilder builder;
     LeaveOutOthersThan(options.standard_services, builder);
-    SetLimits(limits_, options.memory_limit_bytes, builder);
+    SetLimits(limits_, options.memory_limit_bytes, options.stream_idle,
+              builder);
     std::vector<int> ports(parsed->size());
     for (std::size_t i = 0; i < parsed->size(); ++i) {
       const ListenAddress& address = (*parsed)[i];

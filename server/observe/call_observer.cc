@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "grpcpp/server_context.h"
 #include "server/observe/call_record.h"
-#include "server/rpc/tsan.h"
+#include "server/tsan.h"
 
 namespace tensord {
 namespace {

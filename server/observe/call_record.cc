@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "server/tsan.h"
+
 namespace tensord {
 namespace {
 
@@ -13,7 +15,9 @@ class RecordedContext final : public grpc::CallbackServerContext {
 class RecordedContexts final : public grpc::ContextAllocator {
  public:
   grpc::CallbackServerContext* NewCallbackServerContext() override {
-    return new RecordedContext;
+    grpc::CallbackServerContext* const context = new RecordedContext;
+    HandOver(context);
+    return context;
   }
   // gRPC also releases contexts of its own here: those of unknown methods.
   void Release(grpc::CallbackServerContext* context) override {

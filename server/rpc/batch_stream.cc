@@ -8,7 +8,7 @@
 #include "server/rpc/call.h"
 #include "server/rpc/read_ahead.h"
 #include "server/rpc/stream_watch.h"
-#include "server/rpc/tsan.h"
+#include "server/tsan.h"
 
 namespace tensord {
 namespace {

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "server/observe/call_record.h"
-#include "server/rpc/tsan.h"
+#include "server/tsan.h"
 #include "server/wire/status.h"
 
 namespace tensord {

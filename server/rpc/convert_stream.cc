@@ -8,7 +8,7 @@
 #include "server/rpc/convert_session.h"
 #include "server/rpc/read_ahead.h"
 #include "server/rpc/stream_watch.h"
-#include "server/rpc/tsan.h"
+#include "server/tsan.h"
 #include "server/wire/byte_buffer.h"
 #include "server/wire/envelope.h"
 

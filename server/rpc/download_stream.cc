@@ -15,7 +15,7 @@
 #include "server/rpc/find_tensor.h"
 #include "server/rpc/read_plan.h"
 #include "server/rpc/stream_watch.h"
-#include "server/rpc/tsan.h"
+#include "server/tsan.h"
 #include "server/wire/byte_buffer.h"
 #include "server/wire/proto_convert.h"
 #include "tensord/v1/tensord.pb.h"

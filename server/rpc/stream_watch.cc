@@ -7,13 +7,23 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "grpc/grpc.h"
+#include "server/tsan.h"
 
 namespace tensord {
+namespace {
+
+grpc_call* CallOf(grpc::CallbackServerContext& context) {
+  // Another thread of gRPC may have made it.
+  TakeOver(&context);
+  return context.c_call();
+}
+
+}  // namespace
 
 StreamWatch::Stream::Stream(StreamWatch* watch,
                             grpc::CallbackServerContext& call,
                             std::optional<Reads> reads)
-    : watch_(watch), call_(call), reads_(std::move(reads)) {
+    : watch_(watch), call_(CallOf(call)), reads_(std::move(reads)) {
   if (watch_ == nullptr) return;
   seen_at_ = watch_->clock_();
   MutexLock lock(watch_->mutex_);
@@ -66,7 +76,7 @@ void StreamWatch::Look() {
       if (now - stream->seen_at_ < patience_) continue;
       if (stream->is_writing_) {
         if (stream->is_cut_off_.exchange(true)) continue;
-        calls.push_back(stream->call_.c_call());
+        calls.push_back(stream->call_);
         grpc_call_ref(calls.back());
       } else if (stream->reads_.has_value() && stream->reads_->take_over()) {
         ends.push_back(stream->reads_->end);

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/mutex.h"
+#include "grpc/grpc.h"
 #include "grpcpp/server_context.h"
 #include "server/wire/envelope.h"
 
@@ -68,7 +69,7 @@ class StreamWatch {
    private:
     friend class StreamWatch;
     StreamWatch* const watch_;
-    grpc::CallbackServerContext& call_;
+    grpc_call* const call_;
     const std::optional<Reads> reads_;
     std::atomic<std::int64_t> received_bytes_{0};
     // Of times that there was progress.

@@ -38,7 +38,8 @@ int Serve() {
   KeepFreedMemory(kServerFreedBytes);
   EmptyService service;
   grpc::ServerBuilder builder;
-  SetLimits({}, /*memory_limit_bytes=*/std::int64_t{1} << 30, builder);
+  SetLimits({}, /*memory_limit_bytes=*/std::int64_t{1} << 30,
+            /*patience=*/absl::Seconds(30), builder);
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
                            &port);
