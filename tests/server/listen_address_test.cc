@@ -15,6 +15,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/temp_folder.h"
 
 namespace tensord {
 namespace {
@@ -91,16 +92,6 @@ TEST(ParseListenAddressTest, EscapesWhatItRefuses) {
 // A folder of its own, and sockets in it.
 class SocketFileTest : public ::testing::Test {
  protected:
-  SocketFileTest() {
-    std::string name = ::testing::TempDir() + "tensordXXXXXX";
-    folder_ = mkdtemp(name.data());
-    path_ = folder_ / "s";
-  }
-  ~SocketFileTest() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-
   // A socket bound to path_, listening or not; the caller closes it.
   int Bind(bool listens) {
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -114,8 +105,8 @@ class SocketFileTest : public ::testing::Test {
     return fd;
   }
 
-  std::filesystem::path folder_;
-  std::filesystem::path path_;
+  TempFolder folder_;
+  std::filesystem::path path_ = folder_ / "s";
 };
 
 TEST_F(SocketFileTest, NothingThereIsFine) {

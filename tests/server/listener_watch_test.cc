@@ -27,6 +27,7 @@
 #include "absl/time/time.h"
 #include "server/listen_address.h"
 #include "test_calls.h"
+#include "tests/temp_folder.h"
 
 namespace tensord {
 namespace {
@@ -124,15 +125,6 @@ void WaitFor(const std::function<bool()>& holds) {
 
 class ListenerWatchTest : public ::testing::TestWithParam<std::string> {
  protected:
-  ListenerWatchTest() {
-    std::string name = ::testing::TempDir() + "tensordXXXXXX";
-    folder_ = mkdtemp(name.data());
-  }
-  ~ListenerWatchTest() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-
   ListenAddress Address() const {
     if (GetParam() == "unix") {
       return {.host = {}, .port = 0, .path = folder_ / "s"};
@@ -140,7 +132,7 @@ class ListenerWatchTest : public ::testing::TestWithParam<std::string> {
     return *ParseListenAddress(GetParam());
   }
 
-  std::filesystem::path folder_;
+  TempFolder folder_;
 };
 
 TEST_P(ListenerWatchTest, HasNothingToSayOfOneThatAnswers) {

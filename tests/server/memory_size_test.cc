@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/temp_folder.h"
 
 namespace tensord {
 namespace {
@@ -108,19 +109,18 @@ TEST(ToBytesTest, TakesAShareWithoutOverflow) {
 class TotalMemoryTest : public ::testing::Test {
  protected:
   TotalMemoryTest() {
-    std::string name = ::testing::TempDir() + "tensordXXXXXX";
-    root_ = mkdtemp(name.data());
     Write("proc/meminfo",
           "MemTotal:       8000000 kB\nMemFree:         100 kB\n");
   }
-  ~TotalMemoryTest() override { std::filesystem::remove_all(root_); }
 
   void Write(const std::string& file, const std::string& content) {
-    std::filesystem::create_directories((root_ / file).parent_path());
-    std::ofstream(root_ / file) << content;
+    const std::filesystem::path path = folder_ / file;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << content;
   }
 
-  std::filesystem::path root_;
+  TempFolder folder_;
+  const std::filesystem::path root_ = folder_ / "";
   static constexpr std::int64_t kMachine = 8'000'000LL * 1024;
 };
 

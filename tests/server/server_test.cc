@@ -24,6 +24,7 @@
 #include "tensord/v1/tensord.grpc.pb.h"
 #include "test_calls.h"
 #include "tests/core/device/fake_backend.h"
+#include "tests/temp_folder.h"
 
 namespace tensord {
 namespace {
@@ -60,18 +61,8 @@ absl::Duration TimeOf(const std::function<void()>& f) {
 // A folder for sockets, which has a short name.
 class ServerTest : public ::testing::Test {
  protected:
-  ServerTest() {
-    std::string name = ::testing::TempDir() + "tensordXXXXXX";
-    folder_ = mkdtemp(name.data());
-    socket_ = folder_ / "s";
-  }
-  ~ServerTest() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-
-  std::filesystem::path folder_;
-  std::filesystem::path socket_;
+  TempFolder folder_;
+  const std::filesystem::path socket_ = folder_ / "s";
 };
 
 // An UploadTensor of four bytes that has begun.

@@ -21,6 +21,7 @@
 #include "tests/client/cpp/fake_server.h"
 #include "tests/client/cpp/real_server.h"
 #include "tests/client/cpp/test_arrays.h"
+#include "tests/temp_folder.h"
 
 namespace tensord {
 namespace {
@@ -415,15 +416,11 @@ TEST_F(ClientTest, DescribesTheServer) {
 }
 
 TEST_F(ClientTest, SpeaksOverUnixSockets) {
-  const std::filesystem::path folder =
-      std::filesystem::temp_directory_path() /
-      absl::StrCat("tensord client_test.", getpid());
-  std::filesystem::create_directory(folder);
+  const TempFolder folder;
   Restart(Options("unix:" + (folder / "a socket").string()));
   Random random(8);
   RoundTrip(MakeArray(random, DType::kFloat32, {1000, 300}, Lie::kPermuted));
   Stop();
-  std::filesystem::remove_all(folder);
 }
 
 // A server that wants certificates of its clients' authority, and what a client
@@ -481,11 +478,9 @@ class ClientTokenTest : public ClientTest {
     options.auth_tokens_file = tokens_;
     Restart(options, options_);
   }
-  ~ClientTokenTest() override { std::filesystem::remove(tokens_); }
 
-  const std::string tokens_ =
-      std::filesystem::temp_directory_path() /
-      absl::StrCat("tensord client_test.", getpid(), ".tokens");
+  const TempFolder folder_;
+  const std::string tokens_ = folder_ / "tokens";
   const ClientOptions options_ = {.timeout = absl::Seconds(30),
                                   .token = "dGVuc29yZA=="};
 };

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/temp_folder.h"
 
 namespace tensord {
 namespace {
@@ -29,14 +30,11 @@ const std::string kTls = TENSORD_TLS_FILES;
 class AccessFilesTest : public ::testing::Test {
  protected:
   AccessFilesTest() {
-    std::string name = ::testing::TempDir() + "tensordXXXXXX";
-    folder_ = mkdtemp(name.data());
     for (const char* file : {"server.pem", "server.key", "ca.pem"}) {
       std::filesystem::copy(kTls + "/" + file, folder_ / file);
     }
     Write("tokens", "cert:a t read\n");
   }
-  ~AccessFilesTest() override { std::filesystem::remove_all(folder_); }
 
   std::string Path(const std::string& name) const { return folder_ / name; }
 
@@ -76,7 +74,7 @@ class AccessFilesTest : public ::testing::Test {
         .ok();
   }
 
-  std::filesystem::path folder_;
+  TempFolder folder_;
 };
 
 TEST_F(AccessFilesTest, TakesTokensThatChanged) {
