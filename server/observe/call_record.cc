@@ -10,6 +10,7 @@ namespace {
 class RecordedContext final : public grpc::CallbackServerContext {
  public:
   std::shared_ptr<CallRecord> record;
+  std::shared_ptr<void> kept;
 };
 
 class RecordedContexts final : public grpc::ContextAllocator {
@@ -21,6 +22,7 @@ class RecordedContexts final : public grpc::ContextAllocator {
   }
   // gRPC also releases contexts of its own here: those of unknown methods.
   void Release(grpc::CallbackServerContext* context) override {
+    TakeOver(context);
     delete dynamic_cast<RecordedContext*>(context);
   }
 };
@@ -37,6 +39,13 @@ bool SetRecord(grpc::ServerContextBase& call,
   if (context == nullptr) return false;
   context->record = std::move(record);
   return true;
+}
+
+void KeepWith(grpc::CallbackServerContext& call, std::shared_ptr<void> kept) {
+  auto* const context = dynamic_cast<RecordedContext*>(&call);
+  if (context == nullptr) return;
+  context->kept = std::move(kept);
+  HandOver(&call);
 }
 
 CallRecord* RecordOf(grpc::CallbackServerContext& call) {

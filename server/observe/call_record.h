@@ -44,6 +44,10 @@ std::unique_ptr<grpc::ContextAllocator> NewContextAllocator();
 bool SetRecord(grpc::ServerContextBase& call,
                std::shared_ptr<CallRecord> record);
 
+// Drops `kept` when gRPC is done with the call, its answer included; at once
+// for contexts of other allocators. To be called before the call is finished.
+void KeepWith(grpc::CallbackServerContext& call, std::shared_ptr<void> kept);
+
 // Null if there is none.
 CallRecord* RecordOf(grpc::CallbackServerContext& call);
 

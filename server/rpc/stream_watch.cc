@@ -26,14 +26,15 @@ StreamWatch::Stream::Stream(StreamWatch* watch,
     : watch_(watch), call_(CallOf(call)), reads_(std::move(reads)) {
   if (watch_ == nullptr) return;
   seen_at_ = watch_->clock_();
+  place_ = node_.insert(node_.end(), this);
   MutexLock lock(watch_->mutex_);
-  watch_->streams_.insert(this);
+  watch_->streams_.splice(watch_->streams_.end(), node_);
 }
 
 StreamWatch::Stream::~Stream() {
   if (watch_ == nullptr) return;
   MutexLock lock(watch_->mutex_);
-  watch_->streams_.erase(this);
+  node_.splice(node_.end(), watch_->streams_, place_);
 }
 
 void StreamWatch::Stream::Received(const Envelope& message) {

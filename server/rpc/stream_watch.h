@@ -5,8 +5,8 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <optional>
-#include <unordered_set>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -76,6 +76,10 @@ class StreamWatch {
     std::atomic<std::int64_t> steps_{0};
     std::atomic<bool> is_writing_{false};
     std::atomic<bool> is_cut_off_{false};
+    // The node of the watch's list, which is there but for the constructor and
+    // the destructor: neither allocates under the lock.
+    std::list<Stream*> node_;
+    std::list<Stream*>::iterator place_;
     // Of the watch's mutex: the steps that it saw, and when first.
     std::int64_t seen_steps_ = 0;
     absl::Time seen_at_;
@@ -90,7 +94,7 @@ class StreamWatch {
   const absl::Duration patience_;
   const Clock clock_;
   mutable Mutex mutex_;
-  std::unordered_set<Stream*> streams_ ABSL_GUARDED_BY(mutex_);
+  std::list<Stream*> streams_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tensord

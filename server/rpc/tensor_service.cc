@@ -27,6 +27,7 @@
 #include "server/rpc/list_tensors.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/request_log.h"
+#include "server/rpc/stream_watch.h"
 #include "server/rpc/tensor_calls.h"
 #include "server/rpc/update.h"
 #include "server/rpc/upload_stream.h"
@@ -129,35 +130,37 @@ class Service final : public ServiceBase {
 
   Unary* CreateTensor(Call* call, const v1::CreateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Serve(*call, *request, kCreateScopes, [&](UnaryCall open) {
-      TensorCalls& calls = open.admitted.tenant().calls();
-      Reply(std::move(open),
-            WaitsFor(*shared_.devices, request->options().device()),
-            [&calls, request, response] {
-              return calls.Create(*request, *response);
-            });
-    });
+    return Serve(
+        *call, *request, *response, kCreateScopes, [&](UnaryCall open) {
+          TensorCalls& calls = open.admitted.tenant().calls();
+          Reply(std::move(open),
+                WaitsFor(*shared_.devices, request->options().device()),
+                [&calls, request, response] {
+                  return calls.Create(*request, *response);
+                });
+        });
   }
 
   Unary* QueryUpload(Call* call, const v1::QueryUploadRequest* request,
                      v1::QueryUploadResponse* response) override {
-    return Serve(*call, *request, kCreateScopes, [&](UnaryCall open) {
-      const ServiceContext& context = open.admitted.context();
-      std::shared_ptr<Upload> upload =
-          context.uploads->Find(request->request_id());
-      const auto device = upload != nullptr
-                              ? WaitsFor(*shared_.devices, upload->device())
-                              : std::nullopt;
-      Reply(std::move(open), device,
-            [&context, request, response, upload = std::move(upload)] {
-              return Query(context, *request, upload.get(), *response);
-            });
-    });
+    return Serve(
+        *call, *request, *response, kCreateScopes, [&](UnaryCall open) {
+          const ServiceContext& context = open.admitted.context();
+          std::shared_ptr<Upload> upload =
+              context.uploads->Find(request->request_id());
+          const auto device = upload != nullptr
+                                  ? WaitsFor(*shared_.devices, upload->device())
+                                  : std::nullopt;
+          Reply(std::move(open), device,
+                [&context, request, response, upload = std::move(upload)] {
+                  return Query(context, *request, upload.get(), *response);
+                });
+        });
   }
 
   Unary* ReadTensor(Call* call, const v1::ReadTensorRequest* request,
                     v1::ReadTensorResponse* response) override {
-    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, *response, kReadScopes, [&](UnaryCall open) {
       TensorCalls& calls = open.admitted.tenant().calls();
       Reading job;
       const absl::Status status =
@@ -175,30 +178,31 @@ class Service final : public ServiceBase {
 
   Unary* TransformTensor(Call* call, const v1::TransformTensorRequest* request,
                          v1::Tensor* response) override {
-    return Serve(*call, *request, kTransformScopes, [&](UnaryCall open) {
-      TensorCalls& calls = open.admitted.tenant().calls();
-      auto job = std::make_unique<Transformation>();
-      const absl::Status status =
-          Guarded([&] { return calls.Prepare(*request, *job); });
-      const std::optional<Device> device = job->device;
-      const bool takes_long = job->source_bytes() > kMaxInlineBytes;
-      auto work = [&calls, call, status, response, job = std::move(job)] {
-        if (!status.ok()) return status;
-        const auto is_cancelled = [call] { return call->IsCancelled(); };
-        if (is_cancelled()) return absl::CancelledError();
-        return calls.Transform(*job, is_cancelled, *response);
-      };
-      if (status.ok() && takes_long && !device.has_value()) {
-        ReplyLater(std::move(open), std::move(work));
-      } else {
-        Reply(std::move(open), device, std::move(work));
-      }
-    });
+    return Serve(
+        *call, *request, *response, kTransformScopes, [&](UnaryCall open) {
+          TensorCalls& calls = open.admitted.tenant().calls();
+          auto job = std::make_unique<Transformation>();
+          const absl::Status status =
+              Guarded([&] { return calls.Prepare(*request, *job); });
+          const std::optional<Device> device = job->device;
+          const bool takes_long = job->source_bytes() > kMaxInlineBytes;
+          auto work = [&calls, call, status, response, job = std::move(job)] {
+            if (!status.ok()) return status;
+            const auto is_cancelled = [call] { return call->IsCancelled(); };
+            if (is_cancelled()) return absl::CancelledError();
+            return calls.Transform(*job, is_cancelled, *response);
+          };
+          if (status.ok() && takes_long && !device.has_value()) {
+            ReplyLater(std::move(open), std::move(work));
+          } else {
+            Reply(std::move(open), device, std::move(work));
+          }
+        });
   }
 
   Unary* GetTensor(Call* call, const v1::GetTensorRequest* request,
                    v1::Tensor* response) override {
-    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, *response, kReadScopes, [&](UnaryCall open) {
       TensorCalls& calls = open.admitted.tenant().calls();
       Reply(std::move(open), [&] { return calls.Get(*request, *response); });
     });
@@ -206,7 +210,7 @@ class Service final : public ServiceBase {
 
   Unary* ListTensors(Call* call, const v1::ListTensorsRequest* request,
                      v1::ListTensorsResponse* response) override {
-    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, *response, kReadScopes, [&](UnaryCall open) {
       const Tenant& tenant = open.admitted.tenant();
       const auto work = [this, &tenant, request, response] {
         return tensord::ListTensors(tenant, page_tokens_, *request, *response);
@@ -221,26 +225,29 @@ class Service final : public ServiceBase {
 
   Unary* UpdateTensor(Call* call, const v1::UpdateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Serve(*call, *request, kUpdateScopes, [&](UnaryCall open) {
-      const ServiceContext& context = open.admitted.context();
-      Reply(std::move(open), [&] {
-        return DoOnce(*context.requests, *request, *response,
-                      [&] { return Update(context, *request, *response); });
-      });
-    });
+    return Serve(
+        *call, *request, *response, kUpdateScopes, [&](UnaryCall open) {
+          const ServiceContext& context = open.admitted.context();
+          Reply(std::move(open), [&] {
+            return DoOnce(*context.requests, *request, *response,
+                          [&] { return Update(context, *request, *response); });
+          });
+        });
   }
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
                       google::protobuf::Empty* response) override {
-    return Serve(*call, *request, kDeleteScopes, [&](UnaryCall open) {
-      TensorCalls& calls = open.admitted.tenant().calls();
-      Reply(std::move(open), [&] { return calls.Delete(*request, *response); });
-    });
+    return Serve(*call, *request, *response, kDeleteScopes,
+                 [&](UnaryCall open) {
+                   TensorCalls& calls = open.admitted.tenant().calls();
+                   Reply(std::move(open),
+                         [&] { return calls.Delete(*request, *response); });
+                 });
   }
 
   Unary* ListDevices(Call* call, const v1::ListDevicesRequest* request,
                      v1::ListDevicesResponse* response) override {
-    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, *response, kReadScopes, [&](UnaryCall open) {
       const ServiceContext& context = open.admitted.context();
       Reply(std::move(open), [&] {
         DescribeDevices(context, *response);
@@ -251,7 +258,7 @@ class Service final : public ServiceBase {
 
   Unary* GetServerInfo(Call* call, const v1::GetServerInfoRequest* request,
                        v1::ServerInfo* response) override {
-    return Serve(*call, *request, kReadScopes, [&](UnaryCall open) {
+    return Serve(*call, *request, *response, kReadScopes, [&](UnaryCall open) {
       const ServiceContext& context = open.admitted.context();
       Reply(std::move(open), [&] {
         Describe(context, *response);
@@ -266,6 +273,7 @@ class Service final : public ServiceBase {
     Call* call;
     // gRPC makes another each time that it is asked.
     Unary* reactor;
+    const google::protobuf::MessageLite* response;
     Admitted admitted;
   };
 
@@ -273,14 +281,15 @@ class Service final : public ServiceBase {
   // refuses it.
   template <class F>
   Unary* Serve(Call& call, const google::protobuf::MessageLite& request,
-               Scopes scopes, F serve) {
+               const google::protobuf::MessageLite& response, Scopes scopes,
+               F serve) {
     Unary* const reactor = call.DefaultReactor();
     CountReceived(call, request.ByteSizeLong());
     std::optional<Admitted> admitted;
     absl::Status status = Admit(call, scopes, admitted);
     if (status.ok()) {
       status = Guarded([&] {
-        serve(UnaryCall{&call, reactor, *std::move(admitted)});
+        serve(UnaryCall{&call, reactor, &response, *std::move(admitted)});
         return absl::OkStatus();
       });
     }
@@ -313,6 +322,21 @@ class Service final : public ServiceBase {
     reactor.Finish(Conclude(status, call, *shared_.events));
   }
 
+  // An answer of more than a little counts as a call under way until it is
+  // gone, and is cut off if nobody takes it.
+  void WatchLargeAnswer(UnaryCall& call) {
+    constexpr std::size_t kLargeBytes = std::size_t{4} << 10;
+    if (call.response->ByteSizeLong() <= kLargeBytes) return;
+    struct Kept {
+      Admitted admitted;
+      StreamWatch::Stream answer;
+    };
+    const std::shared_ptr<Kept> kept(
+        new Kept{std::move(call.admitted), {shared_.stream_watch, *call.call}});
+    kept->answer.Finishes();
+    KeepWith(*call.call, kept);
+  }
+
   // Ends a call with what `work` returns.
   template <class Work>
   void Reply(UnaryCall open, Work work) {
@@ -321,9 +345,13 @@ class Service final : public ServiceBase {
     absl::Status status;
     {
       // Whoever hears of the end finds nothing of the call left.
-      const UnaryCall mine = std::move(open);
+      UnaryCall mine = std::move(open);
       const Work my_work = std::move(work);
-      status = Guarded(my_work);
+      status = Guarded([&] {
+        absl::Status result = my_work();
+        if (result.ok()) WatchLargeAnswer(mine);
+        return result;
+      });
     }
     End(reactor, call, status);
   }

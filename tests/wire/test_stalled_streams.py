@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
+import http2_peer as http2
 import wire_harness as harness
 from wire_harness import CALL_SECONDS
 from wire_harness import DEADLINE_EXCEEDED
@@ -182,6 +183,35 @@ def test_results_that_nobody_reads_end_the_stream(impatient, wire, kind):
     with pytest.raises(grpc.RpcError):
         list(call)
     stop.set()
+
+
+@pytest.mark.parametrize("size", [10_000, 4 * MIB])
+def test_answers_that_nobody_takes_are_cut_off(impatient, wire, size):
+    """125: a window of nothing, which never opens."""
+    name = wire.upload(harness.upload_messages(
+        harness.raw_declaration(harness.array_spec(np.zeros(size, np.uint8)),
+                                size), bytes(size))).name
+    request = pb.ReadTensorRequest(name=name).SerializeToString()
+    message = b"\0" + len(request).to_bytes(4, "big") + request
+    no_window = (4).to_bytes(2, "big") + bytes(4)
+    headers = http2.call_headers(harness.SERVICE + "ReadTensor")
+    with http2.Peer(impatient.address) as peer:
+        peer.send(http2.frame(http2.SETTINGS, no_window))
+        for stream in range(1, 41, 2):
+            peer.send(b"".join(http2.header_frames(headers, stream)) +
+                      http2.frame(http2.DATA, message, http2.END_STREAM,
+                                  stream))
+        deadline = time.monotonic() + 10 * IDLE_SECONDS
+        seen = set()
+        while True:
+            peer.take()
+            in_flight = impatient.metrics()["tensord_inflight_rpcs"]
+            if seen and in_flight == 0:
+                break
+            seen.add(in_flight > 0)
+            seen.discard(False)
+            assert time.monotonic() < deadline, in_flight
+            time.sleep(0.02)
 
 
 def test_who_reads_slowly_is_not_cut_off(wire):
