@@ -18,7 +18,7 @@ namespace {
 grpc::ByteBuffer Serialize(ConvertOutput output) {
   v1::ConvertArrayResponse response;
   if (auto* const header = std::get_if<v1::ArrayHeader>(&output)) {
-    *response.mutable_header() = std::move(*header);
+    response.set_allocated_header(new v1::ArrayHeader(std::move(*header)));
     return SerializeMessage(response);
   }
   ConvertedChunk& chunk = std::get<ConvertedChunk>(output);

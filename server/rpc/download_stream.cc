@@ -163,11 +163,12 @@ class DownloadReactor final
 
   void MakeHeader(const std::string& etag) {
     v1::DownloadTensorResponse response;
-    v1::ArrayHeader& header = *response.mutable_header();
-    *header.mutable_spec() = WriteArraySpec(plan_->format());
-    header.set_encoding(ToProto(plan_->encoding()));
-    header.set_total_bytes(plan_->total_bytes());
-    header.set_etag(etag);
+    auto header = std::make_unique<v1::ArrayHeader>();
+    *header->mutable_spec() = WriteArraySpec(plan_->format());
+    header->set_encoding(ToProto(plan_->encoding()));
+    header->set_total_bytes(plan_->total_bytes());
+    header->set_etag(etag);
+    response.set_allocated_header(header.release());
     message_ = SerializeMessage(response);
   }
 

@@ -5,6 +5,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "google/protobuf/arena.h"
 #include "server/rpc/call.h"
 #include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
@@ -40,9 +41,13 @@ absl::StatusOr<ByteRange> ParsePart(const v1::UploadDeclaration& declaration,
 
 std::uint64_t DigestWithoutPart(const v1::UploadDeclaration& declaration) {
   if (!declaration.has_part()) return RequestDigest(declaration);
-  v1::UploadDeclaration whole = declaration;
-  whole.clear_part();
-  return RequestDigest(whole);
+  // By itself, a copy would leak what it has where memory runs out in it.
+  google::protobuf::Arena arena;
+  auto* const whole =
+      google::protobuf::Arena::CreateMessage<v1::UploadDeclaration>(&arena);
+  whole->CopyFrom(declaration);
+  whole->clear_part();
+  return RequestDigest(*whole);
 }
 
 }  // namespace

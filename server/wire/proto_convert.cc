@@ -340,7 +340,10 @@ void WriteTensor(const StoredTensor& stored,
   *out.mutable_update_time() = WriteTimestamp(stored.update_time);
   const absl::Time end = stored.end();
   if (end != absl::InfiniteFuture()) {
-    *out.mutable_expire_time() = WriteTimestamp(end);
+    // Of members of a oneof, mutable_expire_time() and its like leave a
+    // message that can not be destroyed where memory runs out in them.
+    out.set_allocated_expire_time(
+        new google::protobuf::Timestamp(WriteTimestamp(end)));
   }
   if (stored.lease != nullptr) {
     *out.mutable_lease() = WriteDuration(stored.lease->duration());

@@ -11,6 +11,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "server/rpc/call.h"
@@ -53,7 +54,19 @@ void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
   return Allocate(std::max<std::size_t>(size, 1), 1);
 }
+void* operator new(std::size_t size, std::align_val_t alignment,
+                   const std::nothrow_t&) noexcept {
+  return Allocate(std::max<std::size_t>(size, 1),
+                  static_cast<std::size_t>(alignment));
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::align_val_t,
+                     const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept {
@@ -123,15 +136,14 @@ class OutOfMemoryTest : public ::testing::Test {
     // Nothing is claimed, and the source is as it was.
     EXPECT_TRUE(test_.store.ClaimId("a").ok());
     v1::ReadTensorResponse read;
-    ASSERT_TRUE(Read({}, read).ok());
+    v1::ReadTensorRequest request;
+    request.set_name("tensors/source");
+    ASSERT_TRUE(Read(request, read).ok());
     EXPECT_EQ(read.data(), std::string(4000, 'a'));
   }
 
-  absl::Status Read(const v1::ReadOptions& options,
+  absl::Status Read(const v1::ReadTensorRequest& request,
                     v1::ReadTensorResponse& response) {
-    v1::ReadTensorRequest request;
-    request.set_name("tensors/source");
-    *request.mutable_options() = options;
     Reading job;
     absl::Status status = calls_.Prepare(request, job);
     return status.ok() ? calls_.Read(job, 1 << 20, response) : status;
@@ -174,14 +186,16 @@ TEST_F(OutOfMemoryTest, CreateFromNpy) {
 }
 
 TEST_F(OutOfMemoryTest, Reading) {
-  v1::ReadOptions options;
+  v1::ReadTensorRequest request;
+  request.set_name("tensors/source");
+  v1::ReadOptions& options = *request.mutable_options();
   options.set_dtype(v1::DTYPE_INT16);
   options.set_encoding(v1::ENCODING_NPY);
   options.add_index()->mutable_slice()->set_step(3);
   FailEveryAllocation(
       [&] {
         v1::ReadTensorResponse response;
-        return Read(options, response);
+        return Read(request, response);
       },
       [] {});
 }
@@ -230,12 +244,19 @@ class OutOfMemoryUploadTest : public OutOfMemoryTest {
   }
 
   // An upload that was not asked for before.
-  v1::UploadDeclaration NewUpload() {
-    v1::UploadDeclaration declaration = declaration_;
-    declaration.set_request_id(
+  const v1::UploadDeclaration& NewUpload() {
+    const std::int64_t left = std::exchange(t_allocations_left, -1);
+    declaration_.set_request_id(
         absl::StrCat("01234567-89ab-cdef-0123-",
                      absl::Hex(++uploads_, absl::PadSpec::kZeroPad12)));
-    return declaration;
+    declaration_.mutable_part()->set_end(2000);
+    first_part_ = declaration_;
+    declaration_.mutable_part()->set_begin(2000);
+    declaration_.mutable_part()->set_end(4000);
+    second_part_ = declaration_;
+    declaration_.clear_part();
+    t_allocations_left = left;
+    return declaration_;
   }
 
   // The bytes from `begin` to `end`, with `finish` if these are the last.
@@ -251,6 +272,9 @@ class OutOfMemoryUploadTest : public OutOfMemoryTest {
 
   const std::string data_ = std::string(4000, 'b');
   v1::UploadDeclaration declaration_;
+  // Of the latest upload.
+  v1::UploadDeclaration first_part_;
+  v1::UploadDeclaration second_part_;
   Envelope declares_;
   int uploads_ = 0;
 };
@@ -258,7 +282,7 @@ class OutOfMemoryUploadTest : public OutOfMemoryTest {
 TEST_F(OutOfMemoryUploadTest, Whole) {
   FailEveryAllocation(
       [&] {
-        const v1::UploadDeclaration declaration = NewUpload();
+        const v1::UploadDeclaration& declaration = NewUpload();
         UploadSession session(test_.context, allocator_);
         absl::Status status = session.Take(declares_, declaration);
         if (status.ok()) status = session.Take(Brings(0, 4000), {});
@@ -270,7 +294,7 @@ TEST_F(OutOfMemoryUploadTest, Whole) {
 TEST_F(OutOfMemoryUploadTest, Resumed) {
   FailEveryAllocation(
       [&] {
-        const v1::UploadDeclaration declaration = NewUpload();
+        const v1::UploadDeclaration& declaration = NewUpload();
         UploadSession first(test_.context, allocator_);
         absl::Status status = first.Take(declares_, declaration);
         if (status.ok()) status = first.Take(Brings(0, 1000), {});
@@ -292,12 +316,9 @@ TEST_F(OutOfMemoryUploadTest, InParts) {
       [&] {
         UploadSession first(test_.context, allocator_);
         UploadSession second(test_.context, allocator_);
-        v1::UploadDeclaration part = NewUpload();
-        part.mutable_part()->set_end(2000);
-        absl::Status status = first.Take(declares_, part);
-        part.mutable_part()->set_begin(2000);
-        part.mutable_part()->set_end(4000);
-        if (status.ok()) status = second.Take(declares_, part);
+        NewUpload();
+        absl::Status status = first.Take(declares_, first_part_);
+        if (status.ok()) status = second.Take(declares_, second_part_);
         Envelope brings = Brings(0, 2000);
         brings.finish = true;
         if (status.ok()) status = first.Take(brings, {});
