@@ -34,8 +34,8 @@ class StreamWatch {
   StreamWatch(const StreamWatch&) = delete;
   StreamWatch& operator=(const StreamWatch&) = delete;
 
-  // A stream of a reactor, watched from its construction on. What it is told is
-  // thread-safe.
+  // A stream of a reactor, or the answer of another call, watched from its
+  // construction on. What it is told is thread-safe.
   class Stream {
    public:
     struct Reads {
