@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "server/tsan.h"
 #include "server/wire/envelope.h"
 
 namespace tensord {
@@ -28,9 +29,12 @@ grpc::Slice BorrowedSlice(const void* data, std::size_t size_bytes,
   auto held = std::make_unique<Owner>(std::move(owner));
   grpc::Slice slice(
       const_cast<void*>(data), size_bytes,
-      [](void* user_data) { delete static_cast<Owner*>(user_data); },
+      [](void* user_data) {
+        TakeOver(user_data);
+        delete static_cast<Owner*>(user_data);
+      },
       held.get());
-  held.release();
+  HandOver(held.release());
   return slice;
 }
 

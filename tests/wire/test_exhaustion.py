@@ -39,11 +39,15 @@ def narrow():
     assert process.stop() == 0, process.log()
 
 
-def inflight(process, count):
+def await_metric(process, name, value):
     deadline = time.monotonic() + 10
-    while process.metrics()["tensord_inflight_rpcs"] != count:
+    while process.metrics()[name] != value:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def inflight(process, count):
+    await_metric(process, "tensord_inflight_rpcs", count)
 
 
 @contextlib.contextmanager
@@ -55,7 +59,10 @@ def held_uploads(process, wire, count):
         calls = [wire.stub.UploadTensor.future(
             stack.enter_context(harness.held_open(head)))
             for _ in range(count)]
-        inflight(process, count)
+        # Calls that came are not admitted yet; those that hold memory are.
+        await_metric(process,
+                     'tensord_memory_bytes{device="cpu",kind="reserved"}',
+                     count * ARRAY.nbytes)
         yield calls
         for call in calls:
             call.cancel()
