@@ -290,19 +290,6 @@ absl::Status TensorStore::Delete(std::string_view id, std::string_view etag) {
   return status;
 }
 
-std::vector<std::shared_ptr<const StoredTensor>> TensorStore::List(
-    std::string_view after, std::size_t limit) const {
-  const absl::Time now = options_.clock();
-  std::vector<std::shared_ptr<const StoredTensor>> listed;
-  MutexLock lock(mutex_);
-  for (auto it = tensors_.upper_bound(after);
-       it != tensors_.end() && listed.size() < limit; ++it) {
-    if (IsExpired(*it->second.stored, now)) continue;
-    listed.push_back(it->second.stored);
-  }
-  return listed;
-}
-
 std::optional<std::string> TensorStore::Walk(
     std::string_view from, std::size_t limit,
     absl::FunctionRef<bool(const std::shared_ptr<const StoredTensor>&)> visit)

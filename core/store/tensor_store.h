@@ -180,10 +180,6 @@ class TensorStore {
   // Unlinks. NOT_FOUND, ABORTED (ETAG_MISMATCH, unless `etag` is empty).
   absl::Status Delete(std::string_view id, std::string_view etag);
 
-  // Up to `limit` tensors with ids after `after`, in ascending order.
-  std::vector<std::shared_ptr<const StoredTensor>> List(
-      std::string_view after, std::size_t limit) const;
-
   // Calls `visit` with tensors in ascending order of ids, beginning with the
   // first that is not below `from`, until it says false; looks at `limit` at
   // most. The id to go on from, unless none is left. The store is locked

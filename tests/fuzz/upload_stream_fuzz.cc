@@ -29,6 +29,7 @@
 #include "server/rpc/upload_session.h"
 #include "server/rpc/uploads.h"
 #include "server/wire/proto_enums.h"
+#include "tests/core/store/list_stored.h"
 #include "tests/fuzz/require.h"
 
 namespace tensord {
@@ -474,7 +475,7 @@ class Streams {
   }
 
   void CheckStore() const {
-    const auto all = store_.List("", stored_.size() + 1);
+    const auto all = ListStored(store_);
     Require(all.size() == stored_.size(), "what was committed is stored",
             input_);
     for (const auto& stored : all) {

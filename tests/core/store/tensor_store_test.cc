@@ -20,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/error.h"
+#include "tests/core/store/list_stored.h"
 
 namespace tensord {
 namespace {
@@ -70,7 +71,7 @@ class TensorStoreTest : public testing::Test {
   std::vector<std::string> ListIds(std::string_view after = "",
                                    std::size_t limit = 100) {
     std::vector<std::string> ids;
-    for (const auto& stored : store_.List(after, limit)) {
+    for (const auto& stored : ListStored(store_, after, limit)) {
       ids.push_back(stored->id);
     }
     return ids;
@@ -677,7 +678,7 @@ class EvictionTest : public testing::Test {
   // The ids that are left, in one string.
   std::string Ids() {
     std::string ids;
-    for (const auto& stored : store_.List("", 100)) ids += stored->id;
+    for (const auto& stored : ListStored(store_)) ids += stored->id;
     return ids;
   }
 
@@ -1041,7 +1042,7 @@ TEST(TensorStoreStressTest, KeepsItsPromisesUnderManyThreads) {
             break;
           case 5: {
             std::string last;
-            for (const auto& stored : store.List("", 10)) {
+            for (const auto& stored : ListStored(store, "", 10)) {
               EXPECT_LT(last, stored->id);
               last = stored->id;
             }

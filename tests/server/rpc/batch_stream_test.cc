@@ -9,6 +9,7 @@
 
 #include "google/protobuf/unknown_field_set.h"
 #include "server/rpc/batch_session.h"
+#include "tests/core/store/list_stored.h"
 #include "tests/server/rpc/service_fixture.h"
 
 namespace tensord {
@@ -487,7 +488,7 @@ TEST_F(BatchStreamTest, GivesWhatTheCallsGiveOneByOne) {
       *requests.back().add_calls() = calls.back();
     }
     const auto clear = [&] {
-      for (const auto& stored : test_.store.List("", 100)) {
+      for (const auto& stored : ListStored(test_.store)) {
         if (stored->id != "sentinel") {
           ASSERT_TRUE(test_.store.Delete(stored->id, "").ok());
         }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/rpc/device_threads.h"
+#include "tests/core/store/list_stored.h"
 #include "tests/server/rpc/service_fixture.h"
 
 namespace tensord {
@@ -143,7 +144,7 @@ class DeviceServiceTest : public ServiceFixture {
   }
 
   void DeleteAllButTheSentinel() {
-    for (const auto& stored : test_.store.List("", 1000)) {
+    for (const auto& stored : ListStored(test_.store)) {
       if (stored->id == "sentinel") continue;
       EXPECT_EQ(Outcome(Delete("tensors/" + stored->id)), "OK");
     }
@@ -592,7 +593,7 @@ TEST_F(StalledDeviceTest, ShutdownWaitsForIt) {
   service_.reset();
   EXPECT_EQ(gate_.waiting(), 0);
   test_.uploads.Clear();
-  for (const auto& stored : test_.store.List("", 1000)) {
+  for (const auto& stored : ListStored(test_.store)) {
     EXPECT_TRUE(test_.store.Delete(stored->id, "").ok());
   }
 }
