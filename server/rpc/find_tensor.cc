@@ -9,6 +9,20 @@
 #include "server/wire/proto_convert.h"
 
 namespace tensord {
+namespace {
+
+// What `find` has under the id in a name.
+template <class Find>
+absl::StatusOr<std::shared_ptr<const StoredTensor>> LookUp(
+    const ServiceContext& context, std::string_view name, Find find) {
+  const absl::StatusOr<std::string> id = ParseTensorName(name);
+  if (!id.ok()) return id.status();
+  auto stored = find(*id);
+  if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
+  return stored;
+}
+
+}  // namespace
 
 bool AreToldApart(const ServiceContext& context) {
   return context.own_quotas != nullptr;
@@ -32,20 +46,14 @@ absl::Status NameIfNotFound(const ServiceContext& context, absl::Status status,
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> FindTensor(
     const ServiceContext& context, std::string_view name) {
-  const absl::StatusOr<std::string> id = ParseTensorName(name);
-  if (!id.ok()) return id.status();
-  auto stored = context.store->Get(*id);
-  if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
-  return stored;
+  return LookUp(context, name,
+                [&](const std::string& id) { return context.store->Get(id); });
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> UseTensor(
     const ServiceContext& context, std::string_view name) {
-  const absl::StatusOr<std::string> id = ParseTensorName(name);
-  if (!id.ok()) return id.status();
-  auto stored = context.store->Use(*id);
-  if (!stored.ok()) return NameIfNotFound(context, stored.status(), name);
-  return stored;
+  return LookUp(context, name,
+                [&](const std::string& id) { return context.store->Use(id); });
 }
 
 absl::StatusOr<TensorStore::Claim> ClaimTensorId(const ServiceContext& context,

@@ -9,11 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "server/absl_text.h"
+#include "server/wire/proto_convert.h"
 
 namespace tensord {
 namespace {
-
-constexpr std::string_view kNamePrefix = "tensors/";
 
 bool IsSpace(char c) { return c == ' ' || c == '\t'; }
 
@@ -202,11 +201,12 @@ class TensorFilterParser {
   }
 
   absl::Status SetName(std::string_view value, Filter::Term& term) {
-    if (!value.starts_with(kNamePrefix)) {
+    if (!value.starts_with(kTensorNamePrefix)) {
       return Refuse("the name of a tensor begins with tensors/");
     }
-    Filter::IdPattern pattern{std::string(value.substr(kNamePrefix.size())),
-                              value.ends_with('*')};
+    Filter::IdPattern pattern{
+        std::string(value.substr(kTensorNamePrefix.size())),
+        value.ends_with('*')};
     if (pattern.is_prefix) pattern.text.pop_back();
     if (pattern.text.find('*') != std::string::npos) {
       return Refuse("a * stands at the end of a name, once");

@@ -10,8 +10,6 @@
 namespace tensord {
 namespace {
 
-constexpr std::string_view kNamePrefix = "tensors/";
-
 // Bounds of google.protobuf.Duration and Timestamp.
 constexpr std::int64_t kMaxDurationSeconds = 315'576'000'000;
 constexpr std::int64_t kMinTimestampSeconds = -62'135'596'800;
@@ -259,18 +257,18 @@ TensorReadOptions ParseReadOptions(const v1::ReadOptions& options,
 
 absl::StatusOr<std::string> ParseTensorName(std::string_view name) {
   std::string_view id = name;
-  if (id.substr(0, kNamePrefix.size()) != kNamePrefix) {
+  if (id.substr(0, kTensorNamePrefix.size()) != kTensorNamePrefix) {
     return InvalidArgument(reason::kNameInvalid,
                            "a tensor's name has the form tensors/{id}", "name");
   }
-  id.remove_prefix(kNamePrefix.size());
+  id.remove_prefix(kTensorNamePrefix.size());
   absl::Status status = AtField(CheckTensorId(id), "name");
   if (!status.ok()) return status;
   return std::string(id);
 }
 
 std::string WriteTensorName(std::string_view id) {
-  return absl::StrCat(std::string(kNamePrefix), std::string(id));
+  return absl::StrCat(std::string(kTensorNamePrefix), std::string(id));
 }
 
 absl::Status CheckNewTensorId(std::string_view id,

@@ -100,6 +100,8 @@ std::vector<IndexTerm> ParseIndexTerms(
     const google::protobuf::RepeatedPtrField<v1::IndexTerm>& terms,
     std::string_view path, Violations& violations);
 
+inline constexpr std::string_view kTensorNamePrefix = "tensors/";
+
 // The id in `tensors/{id}`. INVALID_ARGUMENT (NAME_INVALID).
 absl::StatusOr<std::string> ParseTensorName(std::string_view name);
 
