@@ -54,17 +54,11 @@ std::string CertificateOf(const std::string& line) {
 }
 
 void CheckRefused(const absl::Status& status, std::string_view input) {
-  Require(status.code() == absl::StatusCode::kInvalidArgument,
-          "INVALID_ARGUMENT", input);
-  const std::string message(status.message());
-  Require(!message.empty() &&
-              std::all_of(message.begin(), message.end(),
-                          [](char c) { return c >= 0x20 && c < 0x7f; }),
-          "a message of one line", input);
+  RequireRefusal(status, input);
   // What files hold and no message does.
   constexpr std::size_t kHashBytes = 20;
   std::size_t digits = 0;
-  for (const unsigned char c : message) {
+  for (const unsigned char c : status.message()) {
     digits = absl::ascii_isxdigit(c) ? digits + 1 : 0;
     Require(digits < kHashBytes, "a message without hashes", input);
   }

@@ -142,6 +142,16 @@ class OutOfMemoryTest : public ::testing::Test {
     EXPECT_EQ(read.data(), std::string(4000, 'a'));
   }
 
+  // Of a tensor `a`.
+  void FailEveryAllocationOfCreate(const v1::CreateTensorRequest& request) {
+    FailEveryAllocation(
+        [&] {
+          v1::Tensor tensor;
+          return calls_.Create(request, tensor);
+        },
+        [&] { Delete("a"); });
+  }
+
   absl::Status Read(const v1::ReadTensorRequest& request,
                     v1::ReadTensorResponse& response) {
     Reading job;
@@ -165,24 +175,14 @@ TEST_F(OutOfMemoryTest, Create) {
   request.mutable_options()->set_dtype(v1::DTYPE_FLOAT64);
   request.mutable_options()->mutable_ttl()->set_seconds(10);
   request.mutable_options()->set_report_conversion(true);
-  FailEveryAllocation(
-      [&] {
-        v1::Tensor tensor;
-        return calls_.Create(request, tensor);
-      },
-      [&] { Delete("a"); });
+  FailEveryAllocationOfCreate(request);
 }
 
 TEST_F(OutOfMemoryTest, CreateFromNpy) {
   v1::CreateTensorRequest request;
   request.set_tensor_id("a");
   request.set_npy(NpyFile(1000));
-  FailEveryAllocation(
-      [&] {
-        v1::Tensor tensor;
-        return calls_.Create(request, tensor);
-      },
-      [&] { Delete("a"); });
+  FailEveryAllocationOfCreate(request);
 }
 
 TEST_F(OutOfMemoryTest, Reading) {

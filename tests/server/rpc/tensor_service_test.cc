@@ -466,37 +466,47 @@ class GivenUpTest : public ServiceFixture {
                          for (std::size_t i = 1; i < count; ++i) cast(i);
                        }) {}
 
+  void SetUp() override {
+    ServiceFixture::SetUp();
+    constexpr std::int64_t kCount = 4 << 20;
+    ASSERT_EQ(Outcome(Create("large", v1::DTYPE_UINT8, {kCount},
+                             std::string(kCount, 'a'))),
+              "OK");
+    test_.events.conversions = 0;
+    used_ = test_.used_bytes();
+  }
+
+  // A cast in two parts.
+  static void WriteCast(v1::TransformTensorRequest& request) {
+    request.set_name("tensors/large");
+    request.set_tensor_id("t");
+    request.add_operations()->mutable_to()->set_dtype(v1::DTYPE_FLOAT32);
+  }
+
   // Waits until the call, which is cancelled, has ended.
-  void ExpectNothingIsLeft(std::int64_t used) {
+  void ExpectNothingIsLeft() {
     // The server learns of things over a connection in their order.
     grpc::ClientContext context;
     v1::ServerInfo info;
     ASSERT_TRUE(stub_->GetServerInfo(&context, {}, &info).ok());
     go_on_.Notify();
     const absl::Time deadline = absl::Now() + absl::Seconds(20);
-    while (test_.used_bytes() != used && absl::Now() < deadline) {
+    while (test_.used_bytes() != used_ && absl::Now() < deadline) {
       absl::SleepFor(absl::Milliseconds(1));
     }
-    EXPECT_EQ(test_.used_bytes(), used);
+    EXPECT_EQ(test_.used_bytes(), used_);
     EXPECT_FALSE(test_.store.Get("t").ok());
     EXPECT_EQ(test_.events.conversions, 0);
   }
 
+  std::int64_t used_ = 0;
   absl::Notification begun_;
   absl::Notification go_on_;
 };
 
 TEST_F(GivenUpTest, TransformTensorEndsWithinAPart) {
-  constexpr std::int64_t kCount = 4 << 20;
-  ASSERT_EQ(Outcome(Create("large", v1::DTYPE_UINT8, {kCount},
-                           std::string(kCount, 'a'))),
-            "OK");
-  test_.events.conversions = 0;
-  const std::int64_t used = test_.used_bytes();
   v1::TransformTensorRequest request;
-  request.set_name("tensors/large");
-  request.set_tensor_id("t");
-  request.add_operations()->mutable_to()->set_dtype(v1::DTYPE_FLOAT32);
+  WriteCast(request);
   grpc::ClientContext context;
   std::thread caller([&] {
     v1::Tensor tensor;
@@ -506,22 +516,12 @@ TEST_F(GivenUpTest, TransformTensorEndsWithinAPart) {
   begun_.WaitForNotification();
   context.TryCancel();
   caller.join();
-  ExpectNothingIsLeft(used);
+  ExpectNothingIsLeft();
 }
 
 TEST_F(GivenUpTest, BatchEndsWithinAPart) {
-  constexpr std::int64_t kCount = 4 << 20;
-  ASSERT_EQ(Outcome(Create("large", v1::DTYPE_UINT8, {kCount},
-                           std::string(kCount, 'a'))),
-            "OK");
-  test_.events.conversions = 0;
-  const std::int64_t used = test_.used_bytes();
   v1::BatchRequest request;
-  v1::TransformTensorRequest& call =
-      *request.add_calls()->mutable_transform_tensor();
-  call.set_name("tensors/large");
-  call.set_tensor_id("t");
-  call.add_operations()->mutable_to()->set_dtype(v1::DTYPE_FLOAT32);
+  WriteCast(*request.add_calls()->mutable_transform_tensor());
   grpc::ClientContext context;
   const auto stream = stub_->Batch(&context);
   ASSERT_TRUE(stream->Write(request));
@@ -530,7 +530,7 @@ TEST_F(GivenUpTest, BatchEndsWithinAPart) {
   v1::BatchResponse response;
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  ExpectNothingIsLeft(used);
+  ExpectNothingIsLeft();
 }
 
 }  // namespace
