@@ -1,6 +1,7 @@
 #include "core/store/tensor_store.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -352,22 +353,31 @@ absl::Status TensorStore::TakePlace(absl::Time now, Dropped& dropped) {
 bool TensorStore::Evict(Device device) {
   Dropped dropped(options_.events);
   MutexLock lock(mutex_);
-  for (DeviceOrder& candidates : orders_) {
-    if (candidates.device != device) continue;
-    const Entry* const entry =
-        FindEvictable(candidates.order, /*for_memory=*/true);
-    if (entry == nullptr) return false;
+  // Idle tensors by their buffer. It returns with them if nobody else has it.
+  std::unordered_map<const Buffer*, std::vector<const Entry*>> sharers;
+  const auto completes =
+      [&](const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        if (!IsIdle(entry)) return false;
+        const auto& buffer = entry.stored->tensor.buffer();
+        auto& found = sharers[buffer.get()];
+        found.push_back(&entry);
+        return std::ssize(found) == buffer.use_count();
+      };
+  const Entry* const last = FindEvictable(OrderOf(device), completes);
+  if (last == nullptr) return false;
+  for (const Entry* const entry :
+       sharers.at(last->stored->tensor.buffer().get())) {
     dropped.evicted.push_back(Unlink(entry->stored->id));
-    return true;
   }
-  return false;
+  return true;
 }
 
 bool TensorStore::EvictAny(Dropped& dropped) {
+  const auto may_go = [this](const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
+                          mutex_) { return IsIdle(entry); };
   const Entry* oldest = nullptr;
   for (DeviceOrder& candidates : orders_) {
-    const Entry* const entry =
-        FindEvictable(candidates.order, /*for_memory=*/false);
+    const Entry* const entry = FindEvictable(candidates.order, may_go);
     if (entry == nullptr) continue;
     if (oldest == nullptr || entry->last_use < oldest->last_use) oldest = entry;
   }
@@ -376,17 +386,16 @@ bool TensorStore::EvictAny(Dropped& dropped) {
   return true;
 }
 
-const TensorStore::Entry* TensorStore::FindEvictable(Order& order,
-                                                     bool for_memory) {
+bool TensorStore::IsIdle(const Entry& entry) const {
+  // Under the lock nobody comes by another pointer to what only the store has.
+  return entry.stored.use_count() == 1 && !claims_.contains(entry.stored->id);
+}
+
+const TensorStore::Entry* TensorStore::FindEvictable(
+    Order& order, absl::FunctionRef<bool(const Entry&)> may_go) {
   for (std::size_t i = order.size(); i > 0; --i) {
-    const Entry& entry = index_.find(*order.front())->second->second;
-    // Under the lock nobody comes by another pointer to what only the store
-    // has.
-    const bool is_free =
-        entry.stored.use_count() == 1 && !claims_.contains(*order.front());
-    const bool frees_memory = entry.stored->tensor.buffer().use_count() == 1;
-    if (is_free && (frees_memory || !for_memory)) return &entry;
-    // What could not go now is not looked at again soon.
+    const Entry& entry = *order.front();
+    if (may_go(entry)) return &entry;
     order.splice(order.end(), order, order.begin());
   }
   return nullptr;
@@ -399,11 +408,11 @@ TensorStore::Order& TensorStore::OrderOf(Device device) {
   return orders_.emplace_back(DeviceOrder{device, {}}).order;
 }
 
-TensorStore::Order TensorStore::NewRank(const StoredTensor& stored,
-                                        const std::string& id) {
+TensorStore::Order TensorStore::NewRank(const Entry& entry,
+                                        const StoredTensor& stored) {
   if (!options_.evicts || stored.lease != nullptr) return {};
   OrderOf(stored.tensor.device());
-  return {&id};
+  return {&entry};
 }
 
 void TensorStore::SetRank(Entry& entry, Order rank) {
@@ -488,7 +497,7 @@ void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
   absl::Cleanup undo_entry = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     index_.erase(entry);
   };
-  Order rank = NewRank(*position->second.stored, position->first);
+  Order rank = NewRank(position->second, *position->second.stored);
   if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
   SetRank(position->second, std::move(rank));
   std::move(undo_entry).Cancel();
@@ -499,7 +508,7 @@ std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
   const TensorMap::iterator position = index_.find(stored->id)->second;
   Entry& entry = position->second;
-  Order rank = NewRank(*stored, position->first);
+  Order rank = NewRank(entry, *stored);
   Reschedule(entry, stored->end());
   DropRank(entry);
   std::swap(entry.stored, stored);

@@ -193,9 +193,9 @@ class TensorStore {
   // Drops what has expired; returns how many.
   std::size_t Sweep();
 
-  // Drops the least recently used tensor whose memory on `device` returns with
-  // it: that shares its buffer with no other. False if there is none, or
-  // nothing is evicted here.
+  // Drops the least recently used tensors whose memory on `device` returns with
+  // them: one that shares its buffer with no other, or all that share one.
+  // False if there are none, or nothing is evicted here.
   bool Evict(Device device);
 
   // Number of tensors, expired ones that were not swept included.
@@ -205,9 +205,10 @@ class TensorStore {
   std::int64_t max_tensors() const;
 
  private:
-  // Ids in tensors_, the least recently used first. A tensor that was found in
-  // use when it was to be evicted counts as used.
-  using Order = std::list<const std::string*>;
+  struct Entry;
+  // Values of tensors_, the least recently used first. A tensor that could not
+  // go when it was to be evicted counts as used.
+  using Order = std::list<const Entry*>;
   struct DeviceOrder {
     Device device;
     Order order;
@@ -246,18 +247,21 @@ class TensorStore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Of the device's tensors that may be evicted.
   Order& OrderOf(Device device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // A node for the order that `stored` belongs in; empty if in none.
-  Order NewRank(const StoredTensor& stored, const std::string& id)
+  // A node for the order that `entry`, with `stored`, belongs in; empty if in
+  // none.
+  Order NewRank(const Entry& entry, const StoredTensor& stored)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Puts the entry, which is in no order, at the end of that of its device.
   void SetRank(Entry& entry, Order rank) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes the entry out of its order.
   void DropRank(const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountUse(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The first of an order that may go; null if none. `for_memory`: whose memory
-  // returns.
-  const Entry* FindEvictable(Order& order, bool for_memory)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether nobody holds it, or is about to replace it.
+  bool IsIdle(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The first of `order`, from where it begins, that `may_go` says yes to; null
+  // if none.
+  static const Entry* FindEvictable(
+      Order& order, absl::FunctionRef<bool(const Entry&)> may_go);
   bool EvictAny(Dropped& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Link and Replace leave everything as it was if memory runs out.
   // REQUIRES: nothing is stored under that id.

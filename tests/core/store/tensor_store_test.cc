@@ -759,12 +759,30 @@ TEST_F(EvictionTest, NeverTakesWhatSomebodyHolds) {
   EXPECT_EQ(Ids(), "abc");
 }
 
-TEST_F(EvictionTest, TakesNoMemoryThatOthersShare) {
+TEST_F(EvictionTest, TakesNoMemoryThatOthersHaveToKeep) {
+  Put("a");
+  Put("b", {.lease = absl::Seconds(10)}, (*store_.Get("a"))->tensor.buffer());
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  {
+    const auto reader = *store_.Use("b");
+    ASSERT_TRUE(store_.Delete("b", "").ok());
+    EXPECT_FALSE(store_.Evict(kCpuDevice));
+  }
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+}
+
+// A tensor and its views are used where one of them is.
+TEST_F(EvictionTest, TakesAllThatShareMemory) {
   Put("a");
   Put("b", {}, (*store_.Get("a"))->tensor.buffer());
-  EXPECT_FALSE(store_.Evict(kCpuDevice));
-  ASSERT_TRUE(store_.Delete("a", "").ok());
+  Put("c");
+  Put("d", {}, (*store_.Get("a"))->tensor.buffer());
   EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "abd");
+  EXPECT_TRUE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(Ids(), "");
+  EXPECT_FALSE(store_.Evict(kCpuDevice));
+  EXPECT_EQ(events_.evictions, 4);
 }
 
 TEST_F(EvictionTest, TakesViewsForTheirPlaces) {
