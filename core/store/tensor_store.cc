@@ -248,7 +248,8 @@ void TensorStore::EndUse(const StoredTensor& stored) const {
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
-    std::string_view id, std::string_view etag, const Changes& changes) {
+    std::string_view id, std::string_view etag, const Changes& changes,
+    absl::FunctionRef<void(const StoredTensor&)> prepare) {
   const absl::Time now = options_.clock();
   Dropped dropped(options_.events);
   // The old tensor has a place before the new one takes its own.
@@ -274,6 +275,7 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Update(
   }
   changed->update_time = now;
   changed->etag = NewEtag();
+  prepare(*changed);
   dropped.deleted.push_back(Replace(changed));
   return changed;
 }

@@ -173,9 +173,12 @@ class TensorStore {
   };
   // Replaces the tensor under `id` by a changed one. NOT_FOUND, ABORTED
   // (ETAG_MISMATCH, unless `etag` is empty), errors of
-  // Tensor::WithRequiresGrad.
+  // Tensor::WithRequiresGrad. `prepare` is for what it is to Claim::Commit, but
+  // the store is locked meanwhile: it has to be quick, and not call the store.
   absl::StatusOr<std::shared_ptr<const StoredTensor>> Update(
-      std::string_view id, std::string_view etag, const Changes& changes);
+      std::string_view id, std::string_view etag, const Changes& changes,
+      absl::FunctionRef<void(const StoredTensor&)> prepare =
+          [](const StoredTensor&) {});
 
   // Unlinks. NOT_FOUND, ABORTED (ETAG_MISMATCH, unless `etag` is empty).
   absl::Status Delete(std::string_view id, std::string_view etag);

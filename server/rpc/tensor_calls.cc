@@ -13,6 +13,7 @@
 #include "server/rpc/device_threads.h"
 #include "server/rpc/find_tensor.h"
 #include "server/rpc/read_plan.h"
+#include "server/rpc/update.h"
 #include "server/wire/proto_convert.h"
 
 namespace tensord {
@@ -155,6 +156,30 @@ absl::Status TensorCalls::Get(const v1::GetTensorRequest& request,
   const auto stored = FindTensor(context_, request.name());
   if (stored.ok()) WriteTensor(**stored, std::nullopt, response);
   return stored.status();
+}
+
+absl::Status TensorCalls::Update(const v1::UpdateTensorRequest& request,
+                                 v1::Tensor& response) {
+  return DoOnce(*context_.requests, request, response,
+                [&] { return UpdateStored(request, response); });
+}
+
+absl::Status TensorCalls::UpdateStored(const v1::UpdateTensorRequest& request,
+                                       v1::Tensor& response) {
+  const v1::Tensor& tensor = request.tensor();
+  Violations violations;
+  const std::string id =
+      violations.Take(ParseTensorName(tensor.name()), "tensor.name");
+  const TensorStore::Changes changes =
+      ParseChanges(request, absl::Now(), violations);
+  if (!violations.empty()) return violations.status();
+  const auto changed = context_.store->Update(
+      id, tensor.etag(), changes, [&](const StoredTensor& stored) {
+        WriteTensor(stored, std::nullopt, response);
+      });
+  return ArgumentAtField(
+      NameIfNotFound(context_, changed.status(), tensor.name()),
+      "tensor.requires_grad");
 }
 
 absl::Status TensorCalls::Delete(const v1::DeleteTensorRequest& request,

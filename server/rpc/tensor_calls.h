@@ -78,6 +78,9 @@ class TensorCalls {
 
   absl::Status Get(const v1::GetTensorRequest& request, v1::Tensor& response);
 
+  absl::Status Update(const v1::UpdateTensorRequest& request,
+                      v1::Tensor& response);
+
   absl::Status Delete(const v1::DeleteTensorRequest& request,
                       google::protobuf::Empty& response);
 
@@ -93,6 +96,8 @@ class TensorCalls {
  private:
   absl::Status CreateNew(const v1::CreateTensorRequest& request,
                          v1::Tensor& response);
+  absl::Status UpdateStored(const v1::UpdateTensorRequest& request,
+                            v1::Tensor& response);
   absl::Status DeleteStored(const v1::DeleteTensorRequest& request);
 
   const ServiceContext& context_;

@@ -29,7 +29,6 @@
 #include "server/rpc/request_log.h"
 #include "server/rpc/stream_watch.h"
 #include "server/rpc/tensor_calls.h"
-#include "server/rpc/update.h"
 #include "server/rpc/upload_stream.h"
 #include "server/rpc/uploads.h"
 #include "server/wire/proto_convert.h"
@@ -225,14 +224,12 @@ class Service final : public ServiceBase {
 
   Unary* UpdateTensor(Call* call, const v1::UpdateTensorRequest* request,
                       v1::Tensor* response) override {
-    return Serve(
-        *call, *request, *response, kUpdateScopes, [&](UnaryCall open) {
-          const ServiceContext& context = open.admitted.context();
-          Reply(std::move(open), [&] {
-            return DoOnce(*context.requests, *request, *response,
-                          [&] { return Update(context, *request, *response); });
-          });
-        });
+    return Serve(*call, *request, *response, kUpdateScopes,
+                 [&](UnaryCall open) {
+                   TensorCalls& calls = open.admitted.tenant().calls();
+                   Reply(std::move(open),
+                         [&] { return calls.Update(*request, *response); });
+                 });
   }
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
@@ -414,26 +411,6 @@ class Service final : public ServiceBase {
         response.tensor().name().empty()) {
       return NoUpload(context, id);
     }
-    return absl::OkStatus();
-  }
-
-  static absl::Status Update(const ServiceContext& context,
-                             const v1::UpdateTensorRequest& request,
-                             v1::Tensor& response) {
-    const v1::Tensor& tensor = request.tensor();
-    Violations violations;
-    const std::string id =
-        violations.Take(ParseTensorName(tensor.name()), "tensor.name");
-    const TensorStore::Changes changes =
-        ParseChanges(request, absl::Now(), violations);
-    if (!violations.empty()) return violations.status();
-    const auto stored = context.store->Update(id, tensor.etag(), changes);
-    if (!stored.ok()) {
-      return ArgumentAtField(
-          NameIfNotFound(context, stored.status(), tensor.name()),
-          "tensor.requires_grad");
-    }
-    response = WriteTensor(**stored);
     return absl::OkStatus();
   }
 

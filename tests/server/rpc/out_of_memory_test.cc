@@ -217,15 +217,28 @@ TEST_F(OutOfMemoryTest, Transform) {
       [&] { Delete("a"); });
 }
 
-TEST_F(OutOfMemoryTest, UpdateAndGet) {
+TEST_F(OutOfMemoryTest, Update) {
+  v1::UpdateTensorRequest request;
+  request.mutable_tensor()->set_name("tensors/source");
+  request.mutable_tensor()->mutable_ttl()->set_seconds(10);
+  request.set_request_id("01234567-89ab-cdef-0123-456789abcdef");
   FailEveryAllocation(
       [&] {
-        const auto updated = test_.store.Update(
-            "source", "",
-            {.requires_grad = {}, .expire_time = absl::Now() + absl::Hours(1)});
-        if (!updated.ok()) return updated.status();
-        v1::GetTensorRequest request;
-        request.set_name("tensors/source");
+        const auto before = *test_.store.Get("source");
+        v1::Tensor tensor;
+        absl::Status status =
+            Guarded([&] { return calls_.Update(request, tensor); });
+        EXPECT_EQ(*test_.store.Get("source") == before, !status.ok());
+        return status;
+      },
+      [] {});
+}
+
+TEST_F(OutOfMemoryTest, Get) {
+  v1::GetTensorRequest request;
+  request.set_name("tensors/source");
+  FailEveryAllocation(
+      [&] {
         v1::Tensor tensor;
         return calls_.Get(request, tensor);
       },
