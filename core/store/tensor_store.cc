@@ -488,7 +488,7 @@ TensorStore::TensorMap::const_iterator TensorStore::Find(
   return it == index_.end() ? tensors_.end() : it->second;
 }
 
-void TensorStore::Link(std::shared_ptr<const StoredTensor> stored) {
+void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
   const absl::Time due = stored->end();
   const auto position =
       tensors_.emplace(stored->id, Entry{.stored = stored, .due = due}).first;

@@ -268,7 +268,7 @@ class TensorStore {
   bool EvictAny(Dropped& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Link and Replace leave everything as it was if memory runs out.
   // REQUIRES: nothing is stored under that id.
-  void Link(std::shared_ptr<const StoredTensor> stored)
+  void Link(const std::shared_ptr<const StoredTensor>& stored)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Puts `stored` in the place of what is returned. REQUIRES: something is
   // stored under that id; so for Unlink.
