@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "core/tsan.h"
 #include "grpc/grpc.h"
 #include "grpc/grpc_security.h"
 #include "grpcpp/version_info.h"
@@ -29,6 +30,7 @@ struct Source {
 
 grpc_ssl_certificate_config_reload_status Fetch(
     void* source_address, grpc_ssl_server_certificate_config** config) {
+  TakeOver(source_address);
   auto& source = *static_cast<Source*>(source_address);
   std::shared_ptr<const TlsPem> current = source.keys->current();
   MutexLock lock(source.mutex);
@@ -48,6 +50,7 @@ grpc_ssl_certificate_config_reload_status Fetch(
 
 grpc_server_credentials* NewCredentials(Source& source) {
   const bool asks_clients = !source.keys->current()->client_ca.empty();
+  HandOver(&source);
   return grpc_ssl_server_credentials_create_with_options(
       grpc_ssl_server_credentials_create_options_using_config_fetcher(
           asks_clients

@@ -10,9 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/error.h"
+#include "core/tsan.h"
 #include "grpcpp/server_context.h"
 #include "server/observe/call_record.h"
-#include "server/tsan.h"
 
 namespace tensord {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "server/tsan.h"
+#include "core/tsan.h"
 
 namespace tensord {
 namespace {

@@ -4,11 +4,11 @@
 #include <optional>
 #include <utility>
 
+#include "core/tsan.h"
 #include "server/rpc/batch_session.h"
 #include "server/rpc/call.h"
 #include "server/rpc/read_ahead.h"
 #include "server/rpc/stream_watch.h"
-#include "server/tsan.h"
 
 namespace tensord {
 namespace {

@@ -7,8 +7,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "core/tsan.h"
 #include "server/observe/call_record.h"
-#include "server/tsan.h"
 #include "server/wire/status.h"
 
 namespace tensord {

@@ -4,11 +4,11 @@
 #include <utility>
 #include <variant>
 
+#include "core/tsan.h"
 #include "server/rpc/call.h"
 #include "server/rpc/convert_session.h"
 #include "server/rpc/read_ahead.h"
 #include "server/rpc/stream_watch.h"
-#include "server/tsan.h"
 #include "server/wire/byte_buffer.h"
 #include "server/wire/envelope.h"
 

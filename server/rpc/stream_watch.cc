@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "core/tsan.h"
 #include "grpc/grpc.h"
-#include "server/tsan.h"
 
 namespace tensord {
 namespace {

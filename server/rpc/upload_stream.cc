@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/tsan.h"
 #include "server/rpc/call.h"
 #include "server/rpc/read_ahead.h"
 #include "server/rpc/stream_watch.h"
 #include "server/rpc/upload_session.h"
-#include "server/tsan.h"
 #include "server/wire/byte_buffer.h"
 #include "server/wire/envelope.h"
 #include "server/wire/proto_convert.h"

@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "server/tsan.h"
+#include "core/tsan.h"
 #include "server/wire/envelope.h"
 
 namespace tensord {

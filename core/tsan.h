@@ -6,8 +6,8 @@
 // locks. These functions are the one place where that is made up for: call
 // HandOver before an operation is started and TakeOver where it completes, with
 // the same object. Elsewhere they do nothing.
-#ifndef TENSORD_SERVER_TSAN_H_
-#define TENSORD_SERVER_TSAN_H_
+#ifndef TENSORD_CORE_TSAN_H_
+#define TENSORD_CORE_TSAN_H_
 
 #if defined(__SANITIZE_THREAD__)
 #define TENSORD_TSAN 1
@@ -40,4 +40,4 @@ inline void TakeOver([[maybe_unused]] const void* object) {
 
 }  // namespace tensord
 
-#endif  // TENSORD_SERVER_TSAN_H_
+#endif  // TENSORD_CORE_TSAN_H_
