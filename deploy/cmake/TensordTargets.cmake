@@ -25,6 +25,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
 endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   target_compile_options(tensord_options INTERFACE -Wthread-safety)
+  if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 17)
+    # Clang has coroutines, but does not say so, and libstdc++ then hides their header.
+    target_compile_definitions(tensord_options INTERFACE __cpp_impl_coroutine=201902L)
+  endif()
 endif()
 if(TENSORD_WERROR)
   target_compile_options(tensord_options INTERFACE -Werror)

@@ -252,6 +252,24 @@ absl::StatusOr<ArrayLayout> DenseResult(const Layout& layout, DType dtype) {
   return result;
 }
 
+absl::StatusOr<ArrayLayout> LayoutOfRead(const TensorInfo& tensor,
+                                         const ReadOptions& options) {
+  const absl::StatusOr<Layout> layout =
+      IndexLayout({tensor.shape, tensor.strides, 0}, options.index);
+  if (!layout.ok()) return layout.status();
+  return DenseResult(*layout, options.dtype.value_or(tensor.dtype));
+}
+
+absl::Status CheckDestination(std::size_t size_bytes,
+                              const ArrayLayout& result) {
+  if (size_bytes == result.size_bytes) return absl::OkStatus();
+  return InvalidArgument(
+      reason::kSizeMismatch,
+      absl::StrCat("destination has ", size_bytes, " bytes, the result has ",
+                   result.size_bytes),
+      "destination");
+}
+
 absl::Status CheckSpec(const v1::ArraySpec& spec, const ArrayLayout& expected) {
   if (SpecMatches(spec, expected)) return absl::OkStatus();
   return MakeError(

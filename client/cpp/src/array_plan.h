@@ -13,6 +13,7 @@
 #include "core/dtype.h"
 #include "core/shape.h"
 #include "tensord/array.h"
+#include "tensord/remote_tensor.h"
 #include "tensord/v1/tensord.pb.h"
 
 namespace tensord::client {
@@ -50,6 +51,15 @@ std::string Pack(const SendPlan& plan);
 // The layout of a dense result with the elements of `layout`, in its order of
 // dimensions if it is dense, else in C order. Errors of CheckedElementCount.
 absl::StatusOr<ArrayLayout> DenseResult(const Layout& layout, DType dtype);
+
+// The layout of what a read of a tensor returns. Errors of IndexLayout.
+absl::StatusOr<ArrayLayout> LayoutOfRead(const TensorInfo& tensor,
+                                         const ReadOptions& options);
+
+// OK if memory of `size_bytes` is what a result needs; else INVALID_ARGUMENT
+// (SIZE_MISMATCH).
+absl::Status CheckDestination(std::size_t size_bytes,
+                              const ArrayLayout& result);
 
 // OK if the array that a server announced is the one that was expected, else
 // ABORTED (ETAG_MISMATCH): the tensor is another one than before.

@@ -107,6 +107,11 @@ absl::Status TensorChanged() {
                    "the tensor changed while it was read");
 }
 
+bool ArraySink::takes_all() const {
+  return range_.begin == 0 &&
+         range_.end == static_cast<std::int64_t>(expected_.size_bytes);
+}
+
 absl::Status ArraySink::CheckComplete() const {
   if (has_header_ && position_ == range_.end) return absl::OkStatus();
   return WrongSize(position_);

@@ -43,6 +43,9 @@ class ArraySink final : public MessageSink {
   // The same, from the start on, of whatever array.
   void Restart();
 
+  // Whether its range is the whole result.
+  bool takes_all() const;
+
   // Of the header; empty before that.
   const std::string& etag() const { return etag_; }
 

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/time/time.h"
+#include "client/cpp/src/call_group.h"
 #include "client/cpp/src/envelope.h"
 #include "core/crc32c.h"
 
@@ -46,6 +48,21 @@ grpc::ByteBuffer ArraySource::Next(bool* last) {
         reinterpret_cast<const char*>(data.begin()), data.size()));
   }
   return ChunkMessage(offset, crc32c, data, *last);
+}
+
+Task<Nothing> ArraySource::Settle(const Execution& execution) const {
+  if (execution.owns_thread) co_return Nothing();
+  constexpr absl::Duration kLongest = absl::Milliseconds(20);
+  // Whatever is given up: the memory is the caller's.
+  CallGroup nothing_ends_it;
+  Execution patient = execution;
+  patient.group = &nothing_ends_it;
+  absl::Duration pause = absl::Microseconds(50);
+  while (loans_.outstanding() != 0) {
+    co_await Pause(patient, pause);
+    pause = std::min(2 * pause, kLongest);
+  }
+  co_return Nothing();
 }
 
 grpc::Slice ArraySource::NextData(std::int64_t size_bytes) {

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "client/cpp/src/array_plan.h"
+#include "client/cpp/src/execution.h"
 #include "client/cpp/src/loans.h"
 #include "client/cpp/src/stream_call.h"
+#include "client/cpp/src/task.h"
 #include "core/byte_range.h"
 
 namespace tensord::client {
@@ -31,6 +33,10 @@ class ArraySource final : public MessageSource {
               std::int64_t chunk_bytes, bool checksums, ByteRange range);
 
   grpc::ByteBuffer Next(bool* last) override;
+
+  // Pauses until gRPC holds nothing any more, where no thread may wait. To be
+  // awaited before this is destroyed.
+  Task<Nothing> Settle(const Execution& execution) const;
 
  private:
   // Memory for a gathered chunk.

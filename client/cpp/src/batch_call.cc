@@ -123,17 +123,17 @@ class ResultSink final : public MessageSink {
 
 }  // namespace
 
-absl::Status RunBatchCall(Connection& connection, std::size_t count,
-                          FillCall fill, TakeResult take, TakeRefusal refuse,
-                          std::size_t message_bytes,
-                          absl::Duration stall_timeout) {
-  if (count == 0) return absl::OkStatus();
+Task<absl::Status> RunBatchCall(const Execution& execution,
+                                Connection& connection, std::size_t count,
+                                FillCall fill, TakeResult take,
+                                TakeRefusal refuse, std::size_t message_bytes) {
+  if (count == 0) co_return absl::OkStatus();
   Places sent;
   CallSource source(count, fill, message_bytes, sent);
   ResultSink sink(take, refuse, sent);
   absl::Status status =
-      RunStreamCall(connection, kMethod, source, sink, stall_timeout);
-  return status.ok() ? sink.CheckComplete() : status;
+      co_await RunStreamCall(execution, connection, kMethod, source, sink);
+  co_return status.ok() ? sink.CheckComplete() : status;
 }
 
 }  // namespace tensord::client

@@ -6,8 +6,9 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "client/cpp/src/connections.h"
+#include "client/cpp/src/execution.h"
+#include "client/cpp/src/task.h"
 #include "tensord/v1/tensord.pb.h"
 
 namespace tensord::client {
@@ -20,18 +21,18 @@ using TakeResult =
 // Takes its refusal.
 using TakeRefusal = absl::FunctionRef<void(std::size_t i, absl::Status status)>;
 
-// Runs calls for places 0 to `count` - 1, in this order, and returns when all
-// are over. Messages are sent when they have more than `message_bytes`, while
-// results are taken; all functions are called by this thread, `fill` once for
-// each place.
+// Runs calls for places 0 to `count` - 1, in this order, and ends when all are
+// over. Messages are sent when they have more than `message_bytes`, while
+// results are taken; all functions, which have to outlive the task, are called
+// by one thread at a time, `fill` once for each place.
 //
 // What the server said of the stream, else INTERNAL (MESSAGE_MALFORMED) if
 // there are more results than calls, or fewer; DEADLINE_EXCEEDED as of
 // RunStreamCall. Results may have been taken even so.
-absl::Status RunBatchCall(Connection& connection, std::size_t count,
-                          FillCall fill, TakeResult take, TakeRefusal refuse,
-                          std::size_t message_bytes,
-                          absl::Duration stall_timeout);
+Task<absl::Status> RunBatchCall(const Execution& execution,
+                                Connection& connection, std::size_t count,
+                                FillCall fill, TakeResult take,
+                                TakeRefusal refuse, std::size_t message_bytes);
 
 }  // namespace tensord::client
 

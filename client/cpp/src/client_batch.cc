@@ -1,4 +1,4 @@
-// The methods of Client and ClientImpl that run many small calls at once.
+// The tasks that run many small calls at once.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -12,7 +12,6 @@
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/status.h"
 #include "core/error.h"
-#include "tensord/client.h"
 
 namespace tensord {
 namespace {
@@ -45,16 +44,8 @@ absl::Status CheckIds(absl::Span<const std::string> ids, std::size_t count) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSize(const ReadDestination& read, const ArrayLayout& layout) {
-  if (read.size_bytes == layout.size_bytes) return absl::OkStatus();
-  return InvalidArgument(
-      reason::kSizeMismatch,
-      absl::StrCat("destination has ", read.size_bytes,
-                   " bytes, the result has ", layout.size_bytes),
-      "destination");
-}
-
-absl::StatusOr<TensorInfo> ToInfo(const v1::BatchResult& result) {
+absl::StatusOr<TensorInfo> TakeInfo(std::size_t,
+                                    const v1::BatchResult& result) {
   if (!result.has_tensor()) return client::MalformedAnswer("no tensor");
   return client::FromProto(result.tensor());
 }
@@ -68,25 +59,26 @@ void WriteDeletion(const std::string& id, v1::BatchCall& call) {
 }  // namespace
 
 template <class Fill, class Take, class Outcome>
-absl::Status ClientImpl::RunBatch(Fill fill, Take take,
-                                  std::vector<Outcome>& outcomes) {
-  return client::RunBatchCall(
-      connections_.first(), outcomes.size(), fill,
-      [&](std::size_t i, const v1::BatchResult& result) {
-        outcomes[i] = take(i, result);
-      },
-      [&](std::size_t i, absl::Status refusal) {
-        outcomes[i] = std::move(refusal);
-      },
-      batch_bytes_, timeout_);
+ClientImpl::Done ClientImpl::RunBatch(const Execution& execution,
+                                      const Fill& fill, const Take& take,
+                                      std::vector<Outcome>& outcomes) {
+  const auto take_result = [&](std::size_t i, const v1::BatchResult& result) {
+    outcomes[i] = take(i, result);
+  };
+  const auto take_refusal = [&](std::size_t i, const absl::Status& refusal) {
+    outcomes[i] = refusal;
+  };
+  co_return co_await client::RunBatchCall(execution, connections_.first(),
+                                          outcomes.size(), fill, take_result,
+                                          take_refusal, batch_bytes_);
 }
 
-absl::StatusOr<Results<TensorInfo>> ClientImpl::CreateBatch(
-    absl::Span<const ArrayView> arrays, const CreateOptions& options,
-    absl::Span<const std::string> ids) {
+ClientImpl::Answer<Results<TensorInfo>> ClientImpl::CreateBatch(
+    const Execution& execution, absl::Span<const ArrayView> arrays,
+    const CreateOptions& options, absl::Span<const std::string> ids) {
   const absl::StatusOr<v1::TensorOptions> tensor_options =
       client::ToProto(options);
-  if (!tensor_options.ok()) return tensor_options.status();
+  if (!tensor_options.ok()) co_return tensor_options.status();
   Results<TensorInfo> made(arrays.size(), NotRun());
   std::vector<std::size_t> large;
   const auto fill = [&](std::size_t i, v1::BatchCall& call) {
@@ -106,28 +98,27 @@ absl::StatusOr<Results<TensorInfo>> ClientImpl::CreateBatch(
     }
     return false;
   };
-  const absl::Status status = RunBatch(
-      fill, [](std::size_t, const auto& result) { return ToInfo(result); },
-      made);
+  const absl::Status status =
+      co_await RunBatch(execution, fill, TakeInfo, made);
   if (!status.ok()) {
-    if (ids.empty()) Discard(made);
-    return status;
+    if (ids.empty()) (co_await Discard(execution, made)).IgnoreError();
+    co_return status;
   }
   for (const std::size_t i : large) {
     CreateOptions own_options = options;
     if (!ids.empty()) own_options.id = ids[i];
-    made[i] = Create(arrays[i], own_options);
+    made[i] = co_await Create(execution, arrays[i], own_options);
   }
-  return made;
+  co_return made;
 }
 
-absl::StatusOr<Results<TensorInfo>> ClientImpl::TransformBatch(
-    absl::Span<const RemoteTensor* const> tensors,
+ClientImpl::Answer<Results<TensorInfo>> ClientImpl::TransformBatch(
+    const Execution& execution, absl::Span<const RemoteTensor* const> tensors,
     absl::Span<const Operation> operations, absl::Span<const std::string> ids,
     std::optional<absl::Duration> ttl) {
   const absl::StatusOr<v1::TransformTensorRequest> request =
       client::ToProto(operations, ttl);
-  if (!request.ok()) return request.status();
+  if (!request.ok()) co_return request.status();
   Results<TensorInfo> made(tensors.size(), NotRun());
   const auto fill = [&](std::size_t i, v1::BatchCall& call) {
     if (tensors[i] == nullptr) {
@@ -140,30 +131,27 @@ absl::StatusOr<Results<TensorInfo>> ClientImpl::TransformBatch(
     if (!ids.empty()) call.mutable_transform_tensor()->set_tensor_id(ids[i]);
     return true;
   };
-  absl::Status status = RunBatch(
-      fill, [](std::size_t, const auto& result) { return ToInfo(result); },
-      made);
-  if (status.ok()) return made;
-  if (ids.empty()) Discard(made);
-  return status;
+  absl::Status status = co_await RunBatch(execution, fill, TakeInfo, made);
+  if (status.ok()) co_return made;
+  if (ids.empty()) (co_await Discard(execution, made)).IgnoreError();
+  co_return status;
 }
 
-absl::StatusOr<Results<TensorInfo>> ClientImpl::GetBatch(
-    absl::Span<const std::string> ids) {
+ClientImpl::Answer<Results<TensorInfo>> ClientImpl::GetBatch(
+    const Execution& execution, absl::Span<const std::string> ids) {
   Results<TensorInfo> found(ids.size(), NotRun());
   const auto fill = [&](std::size_t i, v1::BatchCall& call) {
     call.mutable_get_tensor()->set_name(client::ToName(ids[i]));
     return true;
   };
-  absl::Status status = RunBatch(
-      fill, [](std::size_t, const auto& result) { return ToInfo(result); },
-      found);
-  if (!status.ok()) return status;
-  return found;
+  absl::Status status = co_await RunBatch(execution, fill, TakeInfo, found);
+  if (!status.ok()) co_return status;
+  co_return found;
 }
 
-absl::StatusOr<std::vector<absl::Status>> ClientImpl::ReadBatch(
-    absl::Span<const ReadDestination> reads, const ReadOptions& options) {
+ClientImpl::Answer<std::vector<absl::Status>> ClientImpl::ReadBatch(
+    const Execution& execution, absl::Span<const ReadDestination> reads,
+    const ReadOptions& options) {
   const v1::ReadOptions read_options = client::ToProto(options);
   std::vector<absl::Status> outcomes(reads.size(), NotRun());
   // What is expected of those that are in the batch.
@@ -176,7 +164,9 @@ absl::StatusOr<std::vector<absl::Status>> ClientImpl::ReadBatch(
       return false;
     }
     absl::StatusOr<ArrayLayout> layout = read.tensor->ReadLayout(options);
-    outcomes[i] = layout.ok() ? CheckSize(read, *layout) : layout.status();
+    outcomes[i] = layout.ok()
+                      ? client::CheckDestination(read.size_bytes, *layout)
+                      : layout.status();
     if (!outcomes[i].ok()) return false;
     layouts[i] = *std::move(layout);
     outcomes[i] = NotRun();
@@ -189,23 +179,22 @@ absl::StatusOr<std::vector<absl::Status>> ClientImpl::ReadBatch(
     *call.mutable_read_tensor()->mutable_options() = read_options;
     return true;
   };
-  absl::Status status = RunBatch(
-      fill,
-      [&](std::size_t i, const v1::BatchResult& result) {
-        return client::FillFrom(result.array(), layouts[i],
-                                static_cast<std::byte*>(reads[i].destination));
-      },
-      outcomes);
-  if (!status.ok()) return status;
+  const auto take = [&](std::size_t i, const v1::BatchResult& result) {
+    return client::FillFrom(result.array(), layouts[i],
+                            static_cast<std::byte*>(reads[i].destination));
+  };
+  absl::Status status = co_await RunBatch(execution, fill, take, outcomes);
+  if (!status.ok()) co_return status;
   for (const std::size_t i : large) {
-    outcomes[i] = Read(reads[i].tensor->info().id, options, layouts[i],
-                       static_cast<std::byte*>(reads[i].destination));
+    outcomes[i] = co_await Read(execution, reads[i].tensor->info().id, options,
+                                layouts[i],
+                                static_cast<std::byte*>(reads[i].destination));
   }
-  return outcomes;
+  co_return outcomes;
 }
 
-absl::StatusOr<std::vector<absl::Status>> ClientImpl::DeleteBatch(
-    absl::Span<const RemoteTensor* const> tensors) {
+ClientImpl::Answer<std::vector<absl::Status>> ClientImpl::DeleteBatch(
+    const Execution& execution, absl::Span<const RemoteTensor* const> tensors) {
   std::vector<absl::Status> outcomes(tensors.size(), NotRun());
   const auto fill = [&](std::size_t i, v1::BatchCall& call) {
     if (tensors[i] == nullptr) {
@@ -215,105 +204,92 @@ absl::StatusOr<std::vector<absl::Status>> ClientImpl::DeleteBatch(
     WriteDeletion(tensors[i]->info().id, call);
     return true;
   };
-  absl::Status status = RunBatch(
-      fill,
-      [](std::size_t, const v1::BatchResult& result) {
-        return result.has_deleted()
-                   ? absl::OkStatus()
-                   : client::MalformedAnswer("nothing deleted");
-      },
-      outcomes);
-  if (!status.ok()) return status;
-  return outcomes;
+  const auto take = [](std::size_t, const v1::BatchResult& result) {
+    return result.has_deleted() ? absl::OkStatus()
+                                : client::MalformedAnswer("nothing deleted");
+  };
+  absl::Status status = co_await RunBatch(execution, fill, take, outcomes);
+  if (!status.ok()) co_return status;
+  co_return outcomes;
 }
 
-void ClientImpl::Discard(const Results<TensorInfo>& made) {
+ClientImpl::Done ClientImpl::Discard(const Execution& execution,
+                                     const Results<TensorInfo>& made) {
   const auto fill = [&](std::size_t i, v1::BatchCall& call) {
     if (!made[i].ok()) return false;
     WriteDeletion(made[i]->id, call);
     return true;
   };
   const auto ignore = [](std::size_t, const auto&) {};
-  client::RunBatchCall(connections_.first(), made.size(), fill, ignore, ignore,
-                       batch_bytes_, std::min(timeout_, kDiscardTimeout))
-      .IgnoreError();
+  // Also where the batch was given up.
+  client::CallGroup own_group;
+  Execution hurried = execution;
+  hurried.group = &own_group;
+  hurried.timeout = std::min(execution.timeout, kDiscardTimeout);
+  co_return co_await client::RunBatchCall(hurried, connections_.first(),
+                                          made.size(), fill, ignore, ignore,
+                                          batch_bytes_);
 }
 
-std::vector<const RemoteTensor*> Client::Mine(
+std::vector<const RemoteTensor*> ClientImpl::Mine(
     absl::Span<const RemoteTensor* const> tensors) const {
   std::vector<const RemoteTensor*> mine(tensors.begin(), tensors.end());
   for (const RemoteTensor*& tensor : mine) {
-    if (tensor != nullptr && tensor->client_ != impl_) tensor = nullptr;
+    if (tensor != nullptr && tensor->client_.get() != this) tensor = nullptr;
   }
   return mine;
 }
 
-Results<RemoteTensor> Client::ToHandles(Results<TensorInfo> infos,
-                                        bool owned) const {
-  Results<RemoteTensor> handles;
-  handles.reserve(infos.size());
-  for (absl::StatusOr<TensorInfo>& info : infos) {
-    if (info.ok()) {
-      handles.emplace_back(RemoteTensor(impl_, *std::move(info), owned));
-    } else {
-      handles.emplace_back(info.status());
-    }
-  }
-  return handles;
-}
-
-absl::StatusOr<Results<RemoteTensor>> Client::CreateBatch(
-    absl::Span<const ArrayView> arrays, const CreateOptions& options,
-    absl::Span<const std::string> ids) const {
+ClientImpl::Answer<Results<RemoteTensor>> ClientImpl::CreateTensors(
+    const Execution& execution, absl::Span<const ArrayView> arrays,
+    const CreateOptions& options, absl::Span<const std::string> ids) {
   if (absl::Status status = CheckIds(ids, arrays.size()); !status.ok()) {
-    return status;
+    co_return status;
   }
   if (!options.id.empty()) {
-    return InvalidArgument(reason::kNameInvalid,
-                           "one id for all tensors; each needs its own",
-                           "options.id");
+    co_return InvalidArgument(reason::kNameInvalid,
+                              "one id for all tensors; each needs its own",
+                              "options.id");
   }
-  auto infos = impl_->CreateBatch(arrays, options, ids);
-  if (!infos.ok()) return infos.status();
-  return ToHandles(*std::move(infos), ids.empty());
+  co_return co_await ToHandles(CreateBatch(execution, arrays, options, ids),
+                               ids.empty());
 }
 
-absl::StatusOr<Results<RemoteTensor>> Client::TransformBatch(
-    absl::Span<const RemoteTensor* const> tensors,
+ClientImpl::Answer<Results<RemoteTensor>> ClientImpl::TransformTensors(
+    const Execution& execution, absl::Span<const RemoteTensor* const> tensors,
     absl::Span<const Operation> operations, absl::Span<const std::string> ids,
-    std::optional<absl::Duration> ttl) const {
+    std::optional<absl::Duration> ttl) {
   if (absl::Status status = CheckIds(ids, tensors.size()); !status.ok()) {
-    return status;
+    co_return status;
   }
-  auto infos = impl_->TransformBatch(Mine(tensors), operations, ids, ttl);
-  if (!infos.ok()) return infos.status();
-  return ToHandles(*std::move(infos), ids.empty());
+  const std::vector<const RemoteTensor*> mine = Mine(tensors);
+  co_return co_await ToHandles(
+      TransformBatch(execution, mine, operations, ids, ttl), ids.empty());
 }
 
-absl::StatusOr<Results<RemoteTensor>> Client::GetBatch(
-    absl::Span<const std::string> ids) const {
+ClientImpl::Answer<Results<RemoteTensor>> ClientImpl::GetTensors(
+    const Execution& execution, absl::Span<const std::string> ids) {
   if (absl::Status status = CheckIds(ids, ids.size()); !status.ok()) {
-    return status;
+    co_return status;
   }
-  auto infos = impl_->GetBatch(ids);
-  if (!infos.ok()) return infos.status();
-  return ToHandles(*std::move(infos), /*owned=*/false);
+  co_return co_await ToHandles(GetBatch(execution, ids), /*owned=*/false);
 }
 
-absl::StatusOr<std::vector<absl::Status>> Client::ReadBatchInto(
-    absl::Span<const ReadDestination> reads, const ReadOptions& options) const {
+ClientImpl::Answer<std::vector<absl::Status>> ClientImpl::ReadTensorsInto(
+    const Execution& execution, absl::Span<const ReadDestination> reads,
+    const ReadOptions& options) {
   std::vector<ReadDestination> mine(reads.begin(), reads.end());
   for (ReadDestination& read : mine) {
-    if (read.tensor != nullptr && read.tensor->client_ != impl_) {
+    if (read.tensor != nullptr && read.tensor->client_.get() != this) {
       read.tensor = nullptr;
     }
   }
-  return impl_->ReadBatch(mine, options);
+  co_return co_await ReadBatch(execution, mine, options);
 }
 
-absl::StatusOr<Results<HostArray>> Client::ReadBatch(
-    absl::Span<const RemoteTensor* const> tensors,
-    const ReadOptions& options) const {
+ClientImpl::Answer<Results<HostArray>> ClientImpl::ReadTensors(
+    const Execution& execution, absl::Span<const RemoteTensor* const> tensors,
+    const ReadOptions& options) {
   Results<HostArray> arrays(tensors.size(), NotRun());
   std::vector<ReadDestination> reads;
   // Of each of these, its place.
@@ -337,20 +313,20 @@ absl::StatusOr<Results<HostArray>> Client::ReadBatch(
     places.push_back(i);
     arrays[i] = HostArray{*std::move(layout), *std::move(data)};
   }
-  const auto outcomes = ReadBatchInto(reads, options);
-  if (!outcomes.ok()) return outcomes.status();
+  const auto outcomes = co_await ReadTensorsInto(execution, reads, options);
+  if (!outcomes.ok()) co_return outcomes.status();
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (!(*outcomes)[i].ok()) arrays[places[i]] = (*outcomes)[i];
   }
-  return arrays;
+  co_return arrays;
 }
 
-absl::Status Client::DeleteBatch(
-    absl::Span<RemoteTensor* const> tensors) const {
+ClientImpl::Done ClientImpl::DeleteTensors(
+    const Execution& execution, absl::Span<RemoteTensor* const> tensors) {
   const std::vector<const RemoteTensor*> mine =
       Mine({tensors.data(), tensors.size()});
-  const auto outcomes = impl_->DeleteBatch(mine);
-  if (!outcomes.ok()) return outcomes.status();
+  const auto outcomes = co_await DeleteBatch(execution, mine);
+  if (!outcomes.ok()) co_return outcomes.status();
   absl::Status first;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if ((*outcomes)[i].ok()) {
@@ -359,7 +335,7 @@ absl::Status Client::DeleteBatch(
       first.Update((*outcomes)[i]);
     }
   }
-  return first;
+  co_return first;
 }
 
 }  // namespace tensord

@@ -31,30 +31,31 @@ absl::StatusOr<TensorInfo> ToInfo(const absl::StatusOr<v1::Tensor>& tensor) {
 
 ClientImpl::ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
                        std::string_view target, const ClientOptions& options)
-    : stub_(channel),
+    : options_(options),
+      stub_(channel),
       connections_(channel, target, options),
       max_connections_(std::clamp(options.max_connections, 1, kMaxConnections)),
-      timeout_(options.timeout),
-      max_attempts_(options.max_attempts),
-      checksums_(options.checksums),
       throttle_(max_connections_) {}
 
-absl::StatusOr<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
-    std::string_view target, const ClientOptions& options) {
+ClientImpl::Answer<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
+    const Execution& execution, std::string_view target,
+    const ClientOptions& options) {
   const auto channel = client::OpenChannel(target, options);
-  if (!channel.ok()) return channel.status();
+  if (!channel.ok()) co_return channel.status();
   const std::shared_ptr<ClientImpl> impl(
       new ClientImpl(*channel, target, options));
-  if (absl::Status status = impl->Greet(); !status.ok()) return status;
-  return impl;
+  absl::Status status = co_await impl->Greet(execution);
+  if (!status.ok()) co_return status;
+  co_return impl;
 }
 
-absl::Status ClientImpl::Greet() {
-  const absl::StatusOr<ServerInfo> info =
-      GetServerInfo({.timeout = timeout_, .max_attempts = 1});
-  if (!info.ok()) return info.status();
+ClientImpl::Done ClientImpl::Greet(const Execution& execution) {
+  Execution once = execution;
+  once.max_attempts = 1;
+  const absl::StatusOr<ServerInfo> info = co_await GetServerInfo(once);
+  if (!info.ok()) co_return info.status();
   if (info->max_chunk_bytes <= 0 || info->max_message_bytes <= 0) {
-    return client::MalformedAnswer(
+    co_return client::MalformedAnswer(
         absl::StrCat("limits of ", info->max_chunk_bytes, " bytes a chunk and ",
                      info->max_message_bytes, " bytes a message"));
   }
@@ -64,18 +65,19 @@ absl::Status ClientImpl::Greet() {
   max_unary_bytes_ = std::min(kMaxUnaryBytes, info->max_message_bytes / 2);
   batch_bytes_ = static_cast<std::size_t>(
       std::min(kBatchBytes, info->max_message_bytes / 4));
-  return absl::OkStatus();
+  co_return absl::OkStatus();
 }
 
-absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
-                                              const CreateOptions& options) {
+ClientImpl::Answer<TensorInfo> ClientImpl::Create(
+    const Execution& execution, const ArrayView& array,
+    const CreateOptions& options) {
   absl::StatusOr<client::SendPlan> plan = client::PlanSend(array);
-  if (!plan.ok()) return plan.status();
+  if (!plan.ok()) co_return plan.status();
   absl::StatusOr<v1::TensorOptions> tensor_options = client::ToProto(options);
-  if (!tensor_options.ok()) return tensor_options.status();
+  if (!tensor_options.ok()) co_return tensor_options.status();
   if (absl::Status status = client::CheckNewId(options.id, options.if_match);
       !status.ok()) {
-    return status;
+    co_return status;
   }
   if (plan->total_bytes <= max_unary_bytes_) {
     v1::CreateTensorRequest request;
@@ -84,22 +86,24 @@ absl::StatusOr<TensorInfo> ClientImpl::Create(const ArrayView& array,
     *request.mutable_raw()->mutable_spec() = plan->spec;
     request.mutable_raw()->set_data(client::Pack(*plan));
     *request.mutable_options() = *std::move(tensor_options);
-    return ToInfo(Call(&Stub::CreateTensor, request));
+    co_return ToInfo(
+        co_await Call(execution, &Stub::AsyncCreateTensor, request));
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
   *declaration.mutable_array() = client::Declare(*plan);
   *declaration.mutable_options() = *std::move(tensor_options);
-  return Upload(std::move(declaration), *plan);
+  co_return co_await Upload(execution, std::move(declaration), *plan);
 }
 
-absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
-    absl::Span<const std::byte> file, const CreateOptions& options) {
+ClientImpl::Answer<TensorInfo> ClientImpl::CreateFromNpy(
+    const Execution& execution, absl::Span<const std::byte> file,
+    const CreateOptions& options) {
   absl::StatusOr<v1::TensorOptions> tensor_options = client::ToProto(options);
-  if (!tensor_options.ok()) return tensor_options.status();
+  if (!tensor_options.ok()) co_return tensor_options.status();
   if (absl::Status status = client::CheckNewId(options.id, options.if_match);
       !status.ok()) {
-    return status;
+    co_return status;
   }
   const auto size_bytes = static_cast<std::int64_t>(file.size());
   if (size_bytes <= max_unary_bytes_) {
@@ -108,7 +112,8 @@ absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
     request.set_request_id(client::NewRequestId());
     request.set_npy(file.data(), file.size());
     *request.mutable_options() = *std::move(tensor_options);
-    return ToInfo(Call(&Stub::CreateTensor, request));
+    co_return ToInfo(
+        co_await Call(execution, &Stub::AsyncCreateTensor, request));
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
@@ -118,47 +123,50 @@ absl::StatusOr<TensorInfo> ClientImpl::CreateFromNpy(
   client::SendPlan plan;
   plan.data = file.data();
   plan.total_bytes = size_bytes;
-  return Upload(std::move(declaration), plan);
+  co_return co_await Upload(execution, std::move(declaration), plan);
 }
 
-absl::StatusOr<TensorInfo> ClientImpl::Get(std::string_view id) {
-  if (absl::Status status = CheckId(id); !status.ok()) return status;
+ClientImpl::Answer<TensorInfo> ClientImpl::Get(const Execution& execution,
+                                               std::string_view id) {
+  if (absl::Status status = CheckId(id); !status.ok()) co_return status;
   v1::GetTensorRequest request;
   request.set_name(client::ToName(id));
-  return ToInfo(Call(&Stub::GetTensor, request));
+  co_return ToInfo(co_await Call(execution, &Stub::AsyncGetTensor, request));
 }
 
-absl::StatusOr<TensorInfo> ClientImpl::Transform(
-    const std::string& id, absl::Span<const Operation> operations,
-    const TransformOptions& options) {
+ClientImpl::Answer<TensorInfo> ClientImpl::Transform(
+    const Execution& execution, const std::string& id,
+    absl::Span<const Operation> operations, const TransformOptions& options) {
   if (absl::Status status = client::CheckNewId(options.id, options.if_match);
       !status.ok()) {
-    return status;
+    co_return status;
   }
   absl::StatusOr<v1::TransformTensorRequest> request =
       client::ToProto(operations, options.ttl);
-  if (!request.ok()) return request.status();
+  if (!request.ok()) co_return request.status();
   if (options.lease) {
     *request->mutable_lease() = client::ToProto(*options.lease);
   }
   request->set_name(client::ToName(id));
   client::SetNewId(options, *request);
   request->set_request_id(client::NewRequestId());
-  return ToInfo(Call(&Stub::TransformTensor, *request));
+  co_return ToInfo(
+      co_await Call(execution, &Stub::AsyncTransformTensor, *request));
 }
 
-absl::StatusOr<TensorInfo> ClientImpl::SetRequiresGrad(const std::string& id,
-                                                       bool requires_grad) {
+ClientImpl::Answer<TensorInfo> ClientImpl::SetRequiresGrad(
+    const Execution& execution, const std::string& id, bool requires_grad) {
   v1::UpdateTensorRequest request;
   request.mutable_tensor()->set_name(client::ToName(id));
   request.mutable_tensor()->set_requires_grad(requires_grad);
   request.mutable_update_mask()->add_paths("requires_grad");
-  return ToInfo(Call(&Stub::UpdateTensor, request));
+  co_return ToInfo(co_await Call(execution, &Stub::AsyncUpdateTensor, request));
 }
 
-absl::StatusOr<TensorPage> ClientImpl::List(int page_size,
-                                            std::string_view page_token,
-                                            const ListOptions& options) {
+ClientImpl::Answer<TensorPage> ClientImpl::List(const Execution& execution,
+                                                int page_size,
+                                                std::string_view page_token,
+                                                const ListOptions& options) {
   absl::Status status =
       client::CheckText(page_token, reason::kPageTokenInvalid, "page_token");
   if (status.ok()) {
@@ -169,65 +177,89 @@ absl::StatusOr<TensorPage> ClientImpl::List(int page_size,
     status = client::CheckText(options.order_by, reason::kOrderByInvalid,
                                "order_by");
   }
-  if (!status.ok()) return status;
+  if (!status.ok()) co_return status;
   v1::ListTensorsRequest request;
   request.set_filter(options.filter);
   request.set_order_by(options.order_by);
   request.set_page_size(page_size);
   request.set_page_token(std::string(page_token));
-  const auto response = Call(&Stub::ListTensors, request);
-  if (!response.ok()) return response.status();
+  const auto response =
+      co_await Call(execution, &Stub::AsyncListTensors, request);
+  if (!response.ok()) co_return response.status();
   TensorPage page;
   page.next_page_token = response->next_page_token();
   for (const v1::Tensor& tensor : response->tensors()) {
     absl::StatusOr<TensorInfo> info = client::FromProto(tensor);
-    if (!info.ok()) return info.status();
+    if (!info.ok()) co_return info.status();
     page.tensors.push_back(*std::move(info));
   }
-  return page;
+  co_return page;
 }
 
-absl::Status ClientImpl::Delete(std::string_view id, bool allow_missing) {
-  return Delete(id, allow_missing, Usual());
-}
-
-absl::Status ClientImpl::DeleteOwned(std::string_view id) {
-  return Delete(
-      id, /*allow_missing=*/true,
-      {.timeout = std::min(timeout_, kDeleteOwnedTimeout), .max_attempts = 1});
-}
-
-absl::Status ClientImpl::Delete(std::string_view id, bool allow_missing,
-                                const Patience& patience) {
-  if (absl::Status status = CheckId(id); !status.ok()) return status;
+ClientImpl::Done ClientImpl::Delete(const Execution& execution,
+                                    std::string_view id, bool allow_missing) {
+  if (absl::Status status = CheckId(id); !status.ok()) co_return status;
   v1::DeleteTensorRequest request;
   request.set_name(client::ToName(id));
   request.set_allow_missing(allow_missing);
   request.set_request_id(client::NewRequestId());
-  return Call(&Stub::DeleteTensor, request, patience).status();
+  const auto response =
+      co_await Call(execution, &Stub::AsyncDeleteTensor, request);
+  co_return response.status();
 }
 
-absl::StatusOr<std::vector<DeviceInfo>> ClientImpl::Devices() {
+ClientImpl::Done ClientImpl::DeleteOwned(const Execution& execution,
+                                         std::string_view id) {
+  Execution hurried = execution;
+  hurried.timeout = std::min(execution.timeout, kDeleteOwnedTimeout);
+  hurried.max_attempts = 1;
+  co_return co_await Delete(hurried, id, /*allow_missing=*/true);
+}
+
+ClientImpl::Answer<std::vector<DeviceInfo>> ClientImpl::Devices(
+    const Execution& execution) {
   const auto response =
-      Call(&Stub::ListDevices, v1::ListDevicesRequest::default_instance());
-  if (!response.ok()) return response.status();
+      co_await Call(execution, &Stub::AsyncListDevices,
+                    v1::ListDevicesRequest::default_instance());
+  if (!response.ok()) co_return response.status();
   std::vector<DeviceInfo> devices;
   for (const v1::Device& device : response->devices()) {
     devices.push_back(client::FromProto(device));
   }
-  return devices;
+  co_return devices;
 }
 
-absl::StatusOr<ServerInfo> ClientImpl::GetServerInfo() {
-  return GetServerInfo(Usual());
-}
-
-absl::StatusOr<ServerInfo> ClientImpl::GetServerInfo(const Patience& patience) {
+ClientImpl::Answer<ServerInfo> ClientImpl::GetServerInfo(
+    const Execution& execution) {
   const auto response =
-      Call(&Stub::GetServerInfo, v1::GetServerInfoRequest::default_instance(),
-           patience);
-  if (!response.ok()) return response.status();
-  return client::FromProto(*response);
+      co_await Call(execution, &Stub::AsyncGetServerInfo,
+                    v1::GetServerInfoRequest::default_instance());
+  if (!response.ok()) co_return response.status();
+  co_return client::FromProto(*response);
+}
+
+ClientImpl::Answer<RemoteTensor> ClientImpl::ToHandle(Answer<TensorInfo> info,
+                                                      bool owned) {
+  auto made = co_await std::move(info);
+  if (!made.ok()) co_return made.status();
+  co_return RemoteTensor(shared_from_this(), *std::move(made), owned);
+}
+
+ClientImpl::Answer<ClientImpl::Results<RemoteTensor>> ClientImpl::ToHandles(
+    Answer<Results<TensorInfo>> infos, bool owned) {
+  auto made = co_await std::move(infos);
+  if (!made.ok()) co_return made.status();
+  Results<RemoteTensor> handles;
+  handles.reserve(made->size());
+  for (absl::StatusOr<TensorInfo>& info : *made) {
+    if (info.ok()) {
+      handles.emplace_back(
+          RemoteTensor(shared_from_this(), *std::move(info), owned));
+    } else {
+      handles.emplace_back(info.status());
+    }
+  }
+  co_return handles;
 }
 
 }  // namespace tensord

@@ -4,6 +4,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/support/async_unary_call.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -19,10 +20,14 @@
 #include "absl/types/span.h"
 #include "client/cpp/src/array_plan.h"
 #include "client/cpp/src/array_sink.h"
+#include "client/cpp/src/call_group.h"
 #include "client/cpp/src/connections.h"
+#include "client/cpp/src/event_queue.h"
+#include "client/cpp/src/execution.h"
 #include "client/cpp/src/retry.h"
 #include "client/cpp/src/status.h"
 #include "client/cpp/src/stream_call.h"
+#include "client/cpp/src/task.h"
 #include "tensord/client.h"
 #include "tensord/remote_tensor.h"
 #include "tensord/v1/tensord.grpc.pb.h"
@@ -47,138 +52,198 @@ inline constexpr int kMaxConnections = 64;
 // fits as well: a quarter of what the server takes is the most.
 inline constexpr std::int64_t kBatchBytes = 256 << 10;
 
-// One call of the API per method; the methods of Client and RemoteTensor tell
-// what they do. Thread-safe.
-class ClientImpl {
+// One call of the API per method, as a task; the methods of Client and
+// RemoteTensor tell what they do. What tasks are given by reference, and this,
+// have to outlive them. Thread-safe.
+class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
  public:
-  static absl::StatusOr<std::shared_ptr<ClientImpl>> Connect(
-      std::string_view target, const ClientOptions& options);
-
-  absl::StatusOr<TensorInfo> Create(const ArrayView& array,
-                                    const CreateOptions& options);
-  absl::StatusOr<TensorInfo> CreateFromNpy(absl::Span<const std::byte> file,
-                                           const CreateOptions& options);
-  absl::Status Convert(const ArrayView& array, DType dtype, Overflow overflow,
-                       void* destination, std::size_t size_bytes);
-  // `expected` is where and how the result goes.
-  absl::Status Read(const std::string& id, const ReadOptions& options,
-                    const ArrayLayout& expected, std::byte* destination);
-
-  absl::StatusOr<TensorInfo> Get(std::string_view id);
-  absl::StatusOr<TensorInfo> Transform(const std::string& id,
-                                       absl::Span<const Operation> operations,
-                                       const TransformOptions& options);
-  absl::StatusOr<TensorInfo> SetRequiresGrad(const std::string& id,
-                                             bool requires_grad);
-  absl::StatusOr<TensorPage> List(int page_size, std::string_view page_token,
-                                  const ListOptions& options);
-  absl::Status Delete(std::string_view id, bool allow_missing);
-  // The same for a handle that goes: waits five seconds at most.
-  absl::Status DeleteOwned(std::string_view id);
-
-  // Batches; client_batch.cc has them. Tensors that are null are refused one by
-  // one. Where the whole fails, tensors that were made and no id was given for
-  // are deleted, as far as that is possible.
+  using Execution = client::Execution;
+  using Done = client::Task<absl::Status>;
+  template <class T>
+  using Answer = client::Task<absl::StatusOr<T>>;
+  // One for each place of a batch.
   template <class T>
   using Results = std::vector<absl::StatusOr<T>>;
-  absl::StatusOr<Results<TensorInfo>> CreateBatch(
-      absl::Span<const ArrayView> arrays, const CreateOptions& options,
-      absl::Span<const std::string> ids);
-  absl::StatusOr<Results<TensorInfo>> TransformBatch(
-      absl::Span<const RemoteTensor* const> tensors,
+
+  static Answer<std::shared_ptr<ClientImpl>> Connect(
+      const Execution& execution, std::string_view target,
+      const ClientOptions& options);
+
+  const ClientOptions& options() const { return options_; }
+
+  Answer<RemoteTensor> CreateTensor(const Execution& execution,
+                                    const ArrayView& array,
+                                    const CreateOptions& options) {
+    return ToHandle(Create(execution, array, options), options.id.empty());
+  }
+  Answer<RemoteTensor> CreateTensorFromNpy(const Execution& execution,
+                                           absl::Span<const std::byte> file,
+                                           const CreateOptions& options) {
+    return ToHandle(CreateFromNpy(execution, file, options),
+                    options.id.empty());
+  }
+  Done Convert(const Execution& execution, const ArrayView& array, DType dtype,
+               Overflow overflow, void* destination, std::size_t size_bytes);
+  // Of the tensor of `info`.
+  Done ReadInto(const Execution& execution, const TensorInfo& info,
+                void* destination, std::size_t size_bytes,
+                const ReadOptions& options);
+  Answer<HostArray> Read(const Execution& execution, const TensorInfo& info,
+                         const ReadOptions& options);
+
+  Answer<RemoteTensor> GetTensor(const Execution& execution,
+                                 std::string_view id) {
+    return ToHandle(Get(execution, id), /*owned=*/false);
+  }
+  Answer<RemoteTensor> TransformTensor(const Execution& execution,
+                                       const std::string& id,
+                                       absl::Span<const Operation> operations,
+                                       const TransformOptions& options) {
+    return ToHandle(Transform(execution, id, operations, options),
+                    options.id.empty());
+  }
+  Answer<TensorInfo> SetRequiresGrad(const Execution& execution,
+                                     const std::string& id, bool requires_grad);
+  Answer<TensorPage> List(const Execution& execution, int page_size,
+                          std::string_view page_token,
+                          const ListOptions& options);
+  Done Delete(const Execution& execution, std::string_view id,
+              bool allow_missing);
+  // The same for a handle that goes: waits five seconds at most.
+  Done DeleteOwned(const Execution& execution, std::string_view id);
+
+  // Batches; client_batch.cc has them.
+  Answer<Results<RemoteTensor>> CreateTensors(
+      const Execution& execution, absl::Span<const ArrayView> arrays,
+      const CreateOptions& options, absl::Span<const std::string> ids);
+  Answer<Results<RemoteTensor>> TransformTensors(
+      const Execution& execution, absl::Span<const RemoteTensor* const> tensors,
       absl::Span<const Operation> operations, absl::Span<const std::string> ids,
       std::optional<absl::Duration> ttl);
-  absl::StatusOr<Results<TensorInfo>> GetBatch(
-      absl::Span<const std::string> ids);
-  absl::StatusOr<std::vector<absl::Status>> ReadBatch(
-      absl::Span<const ReadDestination> reads, const ReadOptions& options);
-  // Missing ones count as deleted.
-  absl::StatusOr<std::vector<absl::Status>> DeleteBatch(
-      absl::Span<const RemoteTensor* const> tensors);
+  Answer<Results<RemoteTensor>> GetTensors(const Execution& execution,
+                                           absl::Span<const std::string> ids);
+  Answer<std::vector<absl::Status>> ReadTensorsInto(
+      const Execution& execution, absl::Span<const ReadDestination> reads,
+      const ReadOptions& options);
+  Answer<Results<HostArray>> ReadTensors(
+      const Execution& execution, absl::Span<const RemoteTensor* const> tensors,
+      const ReadOptions& options);
+  Done DeleteTensors(const Execution& execution,
+                     absl::Span<RemoteTensor* const> tensors);
 
-  absl::StatusOr<std::vector<DeviceInfo>> Devices();
-  absl::StatusOr<ServerInfo> GetServerInfo();
+  Answer<std::vector<DeviceInfo>> Devices(const Execution& execution);
+  Answer<ServerInfo> GetServerInfo(const Execution& execution);
 
  private:
+  // A method of the stub that begins a call.
   template <class Request, class Response>
-  using Method = grpc::Status (v1::TensorService::Stub::*)(grpc::ClientContext*,
-                                                           const Request&,
-                                                           Response*);
+  using Method = std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (
+      v1::TensorService::Stub::*)(grpc::ClientContext*, const Request&,
+                                  grpc::CompletionQueue*);
 
   ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
              std::string_view target, const ClientOptions& options);
 
   // Learns the server's limits.
-  absl::Status Greet();
+  Done Greet(const Execution& execution);
 
-  // Bounds of a call.
-  struct Patience {
-    absl::Duration timeout;
-    int max_attempts;
-  };
-  Patience Usual() const { return {timeout_, max_attempts_}; }
-  client::Retry NewRetry(const Patience& patience) {
-    return {patience.max_attempts, patience.timeout, throttle_};
+  client::Retry NewRetry(const Execution& execution) {
+    return {execution.max_attempts, execution.timeout, throttle_};
   }
 
   template <class Request, class Response>
-  absl::StatusOr<Response> Call(Method<Request, Response> method,
-                                const Request& request,
-                                const Patience& patience);
-  template <class Request, class Response>
-  absl::StatusOr<Response> Call(Method<Request, Response> method,
-                                const Request& request) {
-    return Call(method, request, Usual());
-  }
-  absl::StatusOr<ServerInfo> GetServerInfo(const Patience& patience);
+  Answer<Response> Call(const Execution& execution,
+                        Method<Request, Response> method,
+                        const Request& request);
+
+  Answer<TensorInfo> Create(const Execution& execution, const ArrayView& array,
+                            const CreateOptions& options);
+  Answer<TensorInfo> CreateFromNpy(const Execution& execution,
+                                   absl::Span<const std::byte> file,
+                                   const CreateOptions& options);
+  Answer<TensorInfo> Get(const Execution& execution, std::string_view id);
+  Answer<TensorInfo> Transform(const Execution& execution,
+                               const std::string& id,
+                               absl::Span<const Operation> operations,
+                               const TransformOptions& options);
+  // A handle on what a task made.
+  Answer<RemoteTensor> ToHandle(Answer<TensorInfo> info, bool owned);
+
+  // `expected` is where and how the result goes.
+  Done Read(const Execution& execution, const std::string& id,
+            const ReadOptions& options, const ArrayLayout& expected,
+            std::byte* destination);
 
   // Streams; client_transfer.cc has them.
 
-  // A stream over connection `i`; `group` may be null.
-  absl::Status Stream(std::size_t i, const char* method,
-                      client::MessageSource& source, client::MessageSink& sink,
-                      client::CallGroup* group);
+  // A stream over connection `i`.
+  Done Stream(const Execution& execution, std::size_t i, const char* method,
+              client::MessageSource& source, client::MessageSink& sink);
   // Sends the array of `plan` after `declaration`, over as many connections as
   // are worth it.
-  absl::StatusOr<TensorInfo> Upload(v1::UploadDeclaration declaration,
-                                    const client::SendPlan& plan);
+  Answer<TensorInfo> Upload(const Execution& execution,
+                            v1::UploadDeclaration declaration,
+                            const client::SendPlan& plan);
   // Nothing if not all parts met in one upload, as where a server was started
   // anew, or connections lead to different ones.
-  absl::StatusOr<std::optional<TensorInfo>> UploadParts(
-      const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
-      const std::vector<ByteRange>& parts);
+  Answer<std::optional<TensorInfo>> UploadParts(
+      const Execution& execution, const v1::UploadDeclaration& declaration,
+      const client::SendPlan& plan, const std::vector<ByteRange>& parts);
   // Sends a range of the array, which is the part that `declaration` says or
   // the whole. Starts over connection `i`, and goes on over the first where
   // that fails. Nothing if other parts are missing.
-  absl::StatusOr<std::optional<TensorInfo>> UploadPart(
-      const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
-      ByteRange range, std::size_t i, client::CallGroup* group);
+  Answer<std::optional<TensorInfo>> UploadPart(
+      const Execution& execution, const v1::UploadDeclaration& declaration,
+      const client::SendPlan& plan, ByteRange range, std::size_t i);
   // Reads what `request` says to where `sink` puts it, the range `range` of it;
   // connections as for UploadPart.
-  absl::Status ReadPart(v1::DownloadTensorRequest request, ByteRange range,
-                        client::ArraySink& sink, std::size_t i,
-                        client::CallGroup* group);
+  Done ReadPart(const Execution& execution, v1::DownloadTensorRequest request,
+                ByteRange range, client::ArraySink& sink, std::size_t i);
   // ABORTED (ETAG_MISMATCH): the tensor was replaced between the parts.
-  absl::Status ReadParts(const v1::DownloadTensorRequest& request,
-                         const std::vector<ByteRange>& parts,
-                         const ArrayLayout& expected, std::byte* destination);
+  Done ReadParts(const Execution& execution,
+                 const v1::DownloadTensorRequest& request,
+                 const std::vector<ByteRange>& parts,
+                 const ArrayLayout& expected, std::byte* destination);
 
-  absl::Status Delete(std::string_view id, bool allow_missing,
-                      const Patience& patience);
+  // Of batches. Tensors that are null are refused one by
+  // one. Where the whole fails, tensors that were made and no id was given for
+  // are deleted, as far as that is possible.
+  Answer<Results<TensorInfo>> CreateBatch(const Execution& execution,
+                                          absl::Span<const ArrayView> arrays,
+                                          const CreateOptions& options,
+                                          absl::Span<const std::string> ids);
+  Answer<Results<TensorInfo>> TransformBatch(
+      const Execution& execution, absl::Span<const RemoteTensor* const> tensors,
+      absl::Span<const Operation> operations, absl::Span<const std::string> ids,
+      std::optional<absl::Duration> ttl);
+  Answer<Results<TensorInfo>> GetBatch(const Execution& execution,
+                                       absl::Span<const std::string> ids);
+  Answer<std::vector<absl::Status>> ReadBatch(
+      const Execution& execution, absl::Span<const ReadDestination> reads,
+      const ReadOptions& options);
+  // Missing ones count as deleted.
+  Answer<std::vector<absl::Status>> DeleteBatch(
+      const Execution& execution,
+      absl::Span<const RemoteTensor* const> tensors);
+
+  // Null in the place of tensors of other connections.
+  std::vector<const RemoteTensor*> Mine(
+      absl::Span<const RemoteTensor* const> tensors) const;
+  Answer<Results<RemoteTensor>> ToHandles(Answer<Results<TensorInfo>> infos,
+                                          bool owned);
   // Runs a batch with a call for every place of `outcomes`, or none where
   // fill(place, call) says false, and puts there what take(place, result) makes
   // of its result, or its refusal. Errors of RunBatchCall.
   template <class Fill, class Take, class Outcome>
-  absl::Status RunBatch(Fill fill, Take take, std::vector<Outcome>& outcomes);
+  Done RunBatch(const Execution& execution, const Fill& fill, const Take& take,
+                std::vector<Outcome>& outcomes);
   // Deletes what a batch made before it failed.
-  void Discard(const Results<TensorInfo>& made);
+  Done Discard(const Execution& execution, const Results<TensorInfo>& made);
 
+  const ClientOptions options_;
   v1::TensorService::Stub stub_;
   client::Connections connections_;
   const int max_connections_;
-  const absl::Duration timeout_;
-  const int max_attempts_;
-  const bool checksums_;
   client::RetryThrottle throttle_;
   // Set by Greet.
   int max_upload_parts_ = 0;
@@ -188,21 +253,31 @@ class ClientImpl {
 };
 
 template <class Request, class Response>
-absl::StatusOr<Response> ClientImpl::Call(Method<Request, Response> method,
-                                          const Request& request,
-                                          const Patience& patience) {
-  client::Retry retry = NewRetry(patience);
-  Response response;
-  absl::Status status;
-  do {
-    grpc::ClientContext context;
-    context.set_deadline(client::DeadlineAfter(patience.timeout));
-    connections_.first().Authorize(context);
-    status = client::FromGrpcStatus(
-        (stub_.*method)(&context, request, &response), context);
-  } while (retry.Again(status));
-  if (!status.ok()) return status;
-  return response;
+ClientImpl::Answer<Response> ClientImpl::Call(const Execution& execution,
+                                              Method<Request, Response> method,
+                                              const Request& request) {
+  client::Retry retry = NewRetry(execution);
+  for (;;) {
+    Response response;
+    absl::Status status;
+    {
+      client::CancellableCall call(*execution.group);
+      grpc::ClientContext& context = call.context();
+      context.set_deadline(client::DeadlineAfter(execution.timeout));
+      connections_.first().Prepare(context, execution.traceparent);
+      grpc::Status result;
+      client::Completion over;
+      const auto answer =
+          (stub_.*method)(&context, request, execution.queue->get());
+      answer->Finish(&response, &result, over.tag());
+      co_await over;
+      status = client::FromGrpcStatus(result, context);
+    }
+    const std::optional<absl::Duration> pause = retry.Next(status);
+    if (status.ok()) co_return response;
+    if (!pause.has_value()) co_return status;
+    co_await client::Pause(execution, *pause);
+  }
 }
 
 }  // namespace tensord

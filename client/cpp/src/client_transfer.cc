@@ -12,6 +12,7 @@
 #include "client/cpp/src/array_source.h"
 #include "client/cpp/src/client_impl.h"
 #include "client/cpp/src/envelope.h"
+#include "client/cpp/src/host_memory.h"
 #include "client/cpp/src/parts.h"
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/request_id.h"
@@ -54,15 +55,6 @@ ByteRange Whole(const ArrayLayout& layout) {
   return Whole(static_cast<std::int64_t>(layout.size_bytes));
 }
 
-absl::Status CheckSize(std::size_t size_bytes, std::size_t expected_bytes) {
-  if (size_bytes == expected_bytes) return absl::OkStatus();
-  return InvalidArgument(
-      reason::kSizeMismatch,
-      absl::StrCat("destination has ", size_bytes, " bytes, the result has ",
-                   expected_bytes),
-      "destination");
-}
-
 // Where an upload of `range` goes on.
 absl::StatusOr<std::int64_t> CheckedPosition(std::int64_t committed_bytes,
                                              ByteRange range,
@@ -86,16 +78,17 @@ bool IsUnknownUpload(const absl::Status& progress) {
 
 }  // namespace
 
-absl::Status ClientImpl::Stream(std::size_t i, const char* method,
-                                client::MessageSource& source,
-                                client::MessageSink& sink,
-                                client::CallGroup* group) {
-  return client::RunStreamCall(connections_.Get(i), method, source, sink,
-                               timeout_, group);
+ClientImpl::Done ClientImpl::Stream(const Execution& execution, std::size_t i,
+                                    const char* method,
+                                    client::MessageSource& source,
+                                    client::MessageSink& sink) {
+  return client::RunStreamCall(execution, connections_.Get(i), method, source,
+                               sink);
 }
 
-absl::StatusOr<TensorInfo> ClientImpl::Upload(v1::UploadDeclaration declaration,
-                                              const client::SendPlan& plan) {
+ClientImpl::Answer<TensorInfo> ClientImpl::Upload(
+    const Execution& execution, v1::UploadDeclaration declaration,
+    const client::SendPlan& plan) {
   const std::vector<ByteRange> parts =
       client::CutIntoParts(plan.total_bytes, chunk_bytes_,
                            declaration.array().has_raw()
@@ -104,140 +97,182 @@ absl::StatusOr<TensorInfo> ClientImpl::Upload(v1::UploadDeclaration declaration,
   absl::StatusOr<std::optional<TensorInfo>> uploaded;
   if (parts.size() > 1) {
     declaration.set_request_id(client::NewRequestId());
-    uploaded = UploadParts(declaration, plan, parts);
-    if (!uploaded.ok()) return uploaded.status();
-    if (uploaded->has_value()) return **std::move(uploaded);
+    uploaded = co_await UploadParts(execution, declaration, plan, parts);
+    if (!uploaded.ok()) co_return uploaded.status();
+    if (uploaded->has_value()) co_return **std::move(uploaded);
   }
   declaration.set_request_id(client::NewRequestId());
-  uploaded = UploadPart(declaration, plan, Whole(plan.total_bytes), 0, nullptr);
-  if (!uploaded.ok()) return uploaded.status();
+  uploaded = co_await UploadPart(execution, declaration, plan,
+                                 Whole(plan.total_bytes), 0);
+  if (!uploaded.ok()) co_return uploaded.status();
   if (!uploaded->has_value()) {
-    return client::MalformedAnswer("a tensor without a name");
+    co_return client::MalformedAnswer("a tensor without a name");
   }
-  return **std::move(uploaded);
+  co_return **std::move(uploaded);
 }
 
-absl::StatusOr<std::optional<TensorInfo>> ClientImpl::UploadParts(
-    const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
-    const std::vector<ByteRange>& parts) {
-  client::CallGroup group;
+ClientImpl::Answer<std::optional<TensorInfo>> ClientImpl::UploadParts(
+    const Execution& execution, const v1::UploadDeclaration& declaration,
+    const client::SendPlan& plan, const std::vector<ByteRange>& parts) {
   std::vector<std::optional<TensorInfo>> tensors(parts.size());
+  const auto upload = [&](const Execution& of_part, std::size_t i) -> Done {
+    v1::UploadDeclaration part = declaration;
+    part.mutable_part()->set_begin(parts[i].begin);
+    part.mutable_part()->set_end(parts[i].end);
+    auto uploaded = co_await UploadPart(of_part, part, plan, parts[i], i);
+    if (!uploaded.ok()) co_return uploaded.status();
+    tensors[i] = *std::move(uploaded);
+    co_return absl::OkStatus();
+  };
   absl::Status status =
-      client::RunParts(parts.size(), group, [&](std::size_t i) {
-        v1::UploadDeclaration of_part = declaration;
-        of_part.mutable_part()->set_begin(parts[i].begin);
-        of_part.mutable_part()->set_end(parts[i].end);
-        auto uploaded = UploadPart(of_part, plan, parts[i], i, &group);
-        if (!uploaded.ok()) return uploaded.status();
-        tensors[i] = *std::move(uploaded);
-        return absl::OkStatus();
-      });
-  if (!status.ok()) return status;
+      co_await client::InParallel(execution, parts.size(), upload);
+  if (!status.ok()) co_return status;
   for (std::optional<TensorInfo>& tensor : tensors) {
-    if (tensor.has_value()) return std::move(tensor);
+    if (tensor.has_value()) co_return std::move(tensor);
   }
-  return std::nullopt;
+  co_return std::nullopt;
 }
 
-absl::StatusOr<std::optional<TensorInfo>> ClientImpl::UploadPart(
-    const v1::UploadDeclaration& declaration, const client::SendPlan& plan,
-    ByteRange range, std::size_t i, client::CallGroup* group) {
+ClientImpl::Answer<std::optional<TensorInfo>> ClientImpl::UploadPart(
+    const Execution& execution, const v1::UploadDeclaration& declaration,
+    const client::SendPlan& plan, ByteRange range, std::size_t i) {
   v1::QueryUploadRequest query;
   query.set_request_id(declaration.request_id());
   if (declaration.has_part()) *query.mutable_part() = declaration.part();
   v1::UploadTensorRequest first;
   *first.mutable_declaration() = declaration;
-  client::Retry retry = NewRetry(Usual());
+  client::Retry retry = NewRetry(execution);
   std::int64_t position = range.begin;
   for (;;) {
+    TensorSink sink;
     absl::Status status;
     {
       client::ArraySource source(client::SerializeMessage(first), plan,
-                                 chunk_bytes_, checksums_,
+                                 chunk_bytes_, options_.checksums,
                                  {position, range.end});
-      TensorSink sink;
-      status = Stream(i, kUploadMethod, source, sink, group);
-      if (status.ok()) {
-        throttle_.Succeeded();
-        return sink.Result();
-      }
+      status = co_await Stream(execution, i, kUploadMethod, source, sink);
+      co_await source.Settle(execution);
     }
-    if (!retry.Again(status)) return status;
+    const std::optional<absl::Duration> pause = retry.Next(status);
+    if (status.ok()) co_return sink.Result();
+    if (!pause.has_value()) co_return status;
+    co_await client::Pause(execution, *pause);
     i = 0;
-    const auto progress = Call(&Stub::QueryUpload, query);
+    const auto progress =
+        co_await Call(execution, &Stub::AsyncQueryUpload, query);
     if (progress.ok() && progress->has_tensor()) {
-      return client::FromProto(progress->tensor());
+      co_return client::FromProto(progress->tensor());
     }
-    if (!progress.ok() && !IsUnknownUpload(progress.status())) return status;
+    if (!progress.ok() && !IsUnknownUpload(progress.status())) {
+      co_return status;
+    }
     const auto reached = CheckedPosition(
         progress.ok() ? progress->committed_bytes() : range.begin, range, plan);
-    if (!reached.ok()) return reached.status();
+    if (!reached.ok()) co_return reached.status();
     if (*reached > position) retry.Progressed();
     position = *reached;
   }
 }
 
-absl::Status ClientImpl::Read(const std::string& id, const ReadOptions& options,
-                              const ArrayLayout& expected,
-                              std::byte* destination) {
+ClientImpl::Done ClientImpl::ReadInto(const Execution& execution,
+                                      const TensorInfo& info, void* destination,
+                                      std::size_t size_bytes,
+                                      const ReadOptions& options) {
+  const absl::StatusOr<ArrayLayout> layout =
+      client::LayoutOfRead(info, options);
+  if (!layout.ok()) co_return layout.status();
+  if (absl::Status status = client::CheckDestination(size_bytes, *layout);
+      !status.ok()) {
+    co_return status;
+  }
+  co_return co_await Read(execution, info.id, options, *layout,
+                          static_cast<std::byte*>(destination));
+}
+
+ClientImpl::Answer<HostArray> ClientImpl::Read(const Execution& execution,
+                                               const TensorInfo& info,
+                                               const ReadOptions& options) {
+  absl::StatusOr<ArrayLayout> layout = client::LayoutOfRead(info, options);
+  if (!layout.ok()) co_return layout.status();
+  auto data = client::AllocateHostMemory(layout->size_bytes);
+  if (!data.ok()) co_return data.status();
+  absl::Status status =
+      co_await Read(execution, info.id, options, *layout, data->get());
+  if (!status.ok()) co_return status;
+  co_return HostArray{*std::move(layout), *std::move(data)};
+}
+
+ClientImpl::Done ClientImpl::Read(const Execution& execution,
+                                  const std::string& id,
+                                  const ReadOptions& options,
+                                  const ArrayLayout& expected,
+                                  std::byte* destination) {
   if (static_cast<std::int64_t>(expected.size_bytes) <= max_unary_bytes_) {
     v1::ReadTensorRequest request;
     request.set_name(client::ToName(id));
     *request.mutable_options() = client::ToProto(options);
-    const auto response = Call(&Stub::ReadTensor, request);
-    if (!response.ok()) return response.status();
-    return client::FillFrom(*response, expected, destination);
+    const auto response =
+        co_await Call(execution, &Stub::AsyncReadTensor, request);
+    if (!response.ok()) co_return response.status();
+    co_return client::FillFrom(*response, expected, destination);
   }
   v1::DownloadTensorRequest request;
   request.set_name(client::ToName(id));
   *request.mutable_options() = client::ToProto(options);
-  request.set_send_checksums(checksums_);
+  request.set_send_checksums(options_.checksums);
   // A verdict on the values is one on the whole.
   const std::vector<ByteRange> parts = client::CutIntoParts(
       Whole(expected).end, chunk_bytes_,
       options.overflow == Overflow::kError ? 1 : max_connections_);
   if (parts.size() > 1) {
-    absl::Status status = ReadParts(request, parts, expected, destination);
-    if (GetErrorReason(status) != reason::kEtagMismatch) return status;
+    absl::Status status =
+        co_await ReadParts(execution, request, parts, expected, destination);
+    if (GetErrorReason(status) != reason::kEtagMismatch) co_return status;
   }
   client::ArraySink sink(expected, Whole(expected), destination);
-  return ReadPart(std::move(request), Whole(expected), sink, 0, nullptr);
+  co_return co_await ReadPart(execution, std::move(request), Whole(expected),
+                              sink, 0);
 }
 
-absl::Status ClientImpl::ReadParts(const v1::DownloadTensorRequest& request,
-                                   const std::vector<ByteRange>& parts,
-                                   const ArrayLayout& expected,
-                                   std::byte* destination) {
-  client::CallGroup group;
+ClientImpl::Done ClientImpl::ReadParts(const Execution& execution,
+                                       const v1::DownloadTensorRequest& request,
+                                       const std::vector<ByteRange>& parts,
+                                       const ArrayLayout& expected,
+                                       std::byte* destination) {
   std::vector<std::string> etags(parts.size());
+  const auto read = [&](const Execution& of_part, std::size_t i) -> Done {
+    client::ArraySink sink(expected, parts[i], destination);
+    absl::Status status =
+        co_await ReadPart(of_part, request, parts[i], sink, i);
+    etags[i] = sink.etag();
+    co_return status;
+  };
   absl::Status status =
-      client::RunParts(parts.size(), group, [&](std::size_t i) {
-        client::ArraySink sink(expected, parts[i], destination);
-        absl::Status read = ReadPart(request, parts[i], sink, i, &group);
-        etags[i] = sink.etag();
-        return read;
-      });
-  if (!status.ok()) return status;
+      co_await client::InParallel(execution, parts.size(), read);
+  if (!status.ok()) co_return status;
   if (std::adjacent_find(etags.begin(), etags.end(), std::not_equal_to<>()) ==
       etags.end()) {
-    return absl::OkStatus();
+    co_return absl::OkStatus();
   }
-  return client::TensorChanged();
+  co_return client::TensorChanged();
 }
 
-absl::Status ClientImpl::ReadPart(v1::DownloadTensorRequest request,
-                                  ByteRange range, client::ArraySink& sink,
-                                  std::size_t i, client::CallGroup* group) {
-  client::Retry retry = NewRetry(Usual());
+ClientImpl::Done ClientImpl::ReadPart(const Execution& execution,
+                                      v1::DownloadTensorRequest request,
+                                      ByteRange range, client::ArraySink& sink,
+                                      std::size_t i) {
+  client::Retry retry = NewRetry(execution);
+  const bool is_part = !sink.takes_all();
   for (;;) {
     const std::int64_t begin = sink.position();
     request.set_read_offset(begin);
     request.set_read_limit(range.end - begin);
     client::SingleMessage source(client::SerializeMessage(request));
-    absl::Status status = Stream(i, kDownloadMethod, source, sink, group);
+    absl::Status status =
+        co_await Stream(execution, i, kDownloadMethod, source, sink);
     if (status.ok()) {
       throttle_.Succeeded();
-      return sink.CheckComplete();
+      co_return sink.CheckComplete();
     }
     if (begin > range.begin &&
         GetErrorReason(status) == reason::kEtagMismatch) {
@@ -245,44 +280,52 @@ absl::Status ClientImpl::ReadPart(v1::DownloadTensorRequest request,
       continue;
     }
     // Without more to ask for, a part has nothing to go on with.
-    if (group != nullptr && sink.CheckComplete().ok()) return absl::OkStatus();
+    if (is_part && sink.CheckComplete().ok()) co_return absl::OkStatus();
     if (sink.position() > begin) retry.Progressed();
-    if (!retry.Again(status)) return status;
+    const std::optional<absl::Duration> pause = retry.Next(status);
+    if (!pause.has_value()) co_return status;
+    co_await client::Pause(execution, *pause);
     i = 0;
     sink.Resume();
   }
 }
 
-absl::Status ClientImpl::Convert(const ArrayView& array, DType dtype,
-                                 Overflow overflow, void* destination,
-                                 std::size_t size_bytes) {
+ClientImpl::Done ClientImpl::Convert(const Execution& execution,
+                                     const ArrayView& array, DType dtype,
+                                     Overflow overflow, void* destination,
+                                     std::size_t size_bytes) {
   absl::StatusOr<client::SendPlan> plan = client::PlanSend(array);
-  if (!plan.ok()) return plan.status();
+  if (!plan.ok()) co_return plan.status();
   absl::StatusOr<ArrayLayout> expected =
       client::DenseResult(plan->layout, dtype);
-  if (!expected.ok()) return expected.status();
-  if (absl::Status status = CheckSize(size_bytes, expected->size_bytes);
+  if (!expected.ok()) co_return expected.status();
+  if (absl::Status status = client::CheckDestination(size_bytes, *expected);
       !status.ok()) {
-    return status;
+    co_return status;
   }
   v1::ConvertArrayRequest first;
   v1::ConvertDeclaration* declaration = first.mutable_declaration();
   *declaration->mutable_array() = client::Declare(*plan);
   declaration->set_dtype(client::ToProto(dtype));
   declaration->set_overflow(client::ToProto(overflow));
-  declaration->set_send_checksums(checksums_);
-  client::Retry retry = NewRetry(Usual());
-  absl::Status status;
-  do {
-    client::ArraySource source(client::SerializeMessage(first), *plan,
-                               chunk_bytes_, checksums_,
-                               Whole(plan->total_bytes));
-    client::ArraySink sink(*expected, Whole(*expected),
-                           static_cast<std::byte*>(destination));
-    status = Stream(0, kConvertMethod, source, sink, nullptr);
-    if (status.ok()) status = sink.CheckComplete();
-  } while (retry.Again(status));
-  return status;
+  declaration->set_send_checksums(options_.checksums);
+  client::Retry retry = NewRetry(execution);
+  for (;;) {
+    absl::Status status;
+    {
+      client::ArraySource source(client::SerializeMessage(first), *plan,
+                                 chunk_bytes_, options_.checksums,
+                                 Whole(plan->total_bytes));
+      client::ArraySink sink(*expected, Whole(*expected),
+                             static_cast<std::byte*>(destination));
+      status = co_await Stream(execution, 0, kConvertMethod, source, sink);
+      co_await source.Settle(execution);
+      if (status.ok()) status = sink.CheckComplete();
+    }
+    const std::optional<absl::Duration> pause = retry.Next(status);
+    if (!pause.has_value()) co_return status;
+    co_await client::Pause(execution, *pause);
+  }
 }
 
 }  // namespace tensord

@@ -10,10 +10,12 @@ Connection::Connection(const std::shared_ptr<grpc::Channel>& channel,
     : stub_(channel),
       authorization_(token.empty() ? "" : absl::StrCat("Bearer ", token)) {}
 
-void Connection::Authorize(grpc::ClientContext& call) const {
+void Connection::Prepare(grpc::ClientContext& call,
+                         const std::string& traceparent) const {
   if (!authorization_.empty()) {
     call.AddMetadata("authorization", authorization_);
   }
+  if (!traceparent.empty()) call.AddMetadata("traceparent", traceparent);
 }
 
 Connections::Connections(const std::shared_ptr<grpc::Channel>& first,

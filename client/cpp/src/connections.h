@@ -27,8 +27,9 @@ class Connection {
 
   grpc::GenericStub& stub() { return stub_; }
 
-  // Has a call that is yet to be made say who calls.
-  void Authorize(grpc::ClientContext& call) const;
+  // Has a call that is yet to be made say who calls, and, unless it is empty,
+  // which trace it belongs to.
+  void Prepare(grpc::ClientContext& call, const std::string& traceparent) const;
 
  private:
   grpc::GenericStub stub_;

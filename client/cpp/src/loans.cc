@@ -22,7 +22,7 @@ grpc::Slice Loans::Lend(const std::byte* data, std::size_t size_bytes,
                         std::atomic<bool>* lent) {
   outstanding_->fetch_add(1, std::memory_order_relaxed);
   if (lent != nullptr) lent->store(true, std::memory_order_relaxed);
-  auto loan = std::make_unique<Loan>(outstanding_, lent);
+  auto loan = std::unique_ptr<Loan>(new Loan{outstanding_, lent});
   loan->ready.store(true, std::memory_order_release);
   // gRPC only reads what it sends.
   return grpc::Slice(const_cast<std::byte*>(data), size_bytes, &Return,

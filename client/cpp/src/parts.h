@@ -2,13 +2,9 @@
 #ifndef TENSORD_CLIENT_CPP_SRC_PARTS_H_
 #define TENSORD_CLIENT_CPP_SRC_PARTS_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
-#include "client/cpp/src/stream_call.h"
 #include "core/byte_range.h"
 
 namespace tensord::client {
@@ -22,13 +18,6 @@ inline constexpr std::int64_t kMinPartBytes = std::int64_t{4} << 20;
 // element. REQUIRES: total_bytes >= 0, chunk_bytes > 0.
 std::vector<ByteRange> CutIntoParts(std::int64_t total_bytes,
                                     std::int64_t chunk_bytes, int max_parts);
-
-// Calls work(i) for every i below `count`, each on a thread of its own where
-// the system has one, work(0) on the calling thread. The first error ends the
-// calls of `group`, and is returned once all work is done; RESOURCE_EXHAUSTED
-// or INTERNAL if work throws.
-absl::Status RunParts(std::size_t count, CallGroup& group,
-                      absl::FunctionRef<absl::Status(std::size_t)> work);
 
 }  // namespace tensord::client
 

@@ -1,7 +1,6 @@
 #include "client/cpp/src/retry.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "absl/random/random.h"
 #include "client/cpp/src/status.h"
@@ -44,20 +43,20 @@ bool RetryThrottle::Failed() {
   return tokens_ > max_tokens_ / 2;
 }
 
-bool Retry::Again(const absl::Status& status) {
+std::optional<absl::Duration> Retry::Next(const absl::Status& status) {
   if (status.ok()) {
     throttle_.Succeeded();
-    return false;
+    return std::nullopt;
   }
   const std::optional<absl::Duration> pushback = RetryPushback(status);
-  if (!MayPass(status, pushback)) return false;
+  if (!MayPass(status, pushback)) return std::nullopt;
   // A server that works on the same request is well.
   const bool allowed =
       status.code() == absl::StatusCode::kAborted || throttle_.Failed();
-  if (++attempts_ >= max_attempts_ || !allowed) return false;
-  if (pushback.has_value() && *pushback > max_wait_) return false;
-  sleep_(pushback.has_value() ? *pushback : NextBackoff());
-  return true;
+  if (++attempts_ >= max_attempts_ || !allowed) return std::nullopt;
+  if (!pushback.has_value()) return NextBackoff();
+  if (*pushback > max_wait_) return std::nullopt;
+  return pushback;
 }
 
 void Retry::Progressed() {

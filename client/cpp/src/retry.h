@@ -2,12 +2,10 @@
 #ifndef TENSORD_CLIENT_CPP_SRC_RETRY_H_
 #define TENSORD_CLIENT_CPP_SRC_RETRY_H_
 
-#include <functional>
-#include <utility>
+#include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/mutex.h"
 
@@ -38,26 +36,21 @@ class RetryThrottle {
 };
 
 // Decides whether one call, which has to be idempotent, is made again, and
-// waits in between: 0.1 s at first, then twice as long each time, a second at
+// after which pause: 0.1 s at first, then twice as long each time, a second at
 // most, all 20 % more or less; or as long as the server said. Used by one
-// thread.
+// thread at a time.
 class Retry {
  public:
-  using Sleep = std::function<void(absl::Duration)>;
-
   // `max_attempts` counts the first; a server that asks for more than
   // `max_wait` is not called again. `throttle` has to outlive this.
-  Retry(int max_attempts, absl::Duration max_wait, RetryThrottle& throttle,
-        Sleep sleep = absl::SleepFor)
-      : max_attempts_(max_attempts),
-        max_wait_(max_wait),
-        throttle_(throttle),
-        sleep_(std::move(sleep)) {}
+  Retry(int max_attempts, absl::Duration max_wait, RetryThrottle& throttle)
+      : max_attempts_(max_attempts), max_wait_(max_wait), throttle_(throttle) {}
 
-  // Whether to make the call, which ended with `status`, again; waits before it
-  // says so. True for UNAVAILABLE, for ABORTED (REQUEST_IN_PROGRESS), and for
-  // RESOURCE_EXHAUSTED if the server said when to come again.
-  bool Again(const absl::Status& status);
+  // How long to wait before the call, which ended with `status`, is made again;
+  // nothing if it is not. Calls are made again for UNAVAILABLE, for ABORTED
+  // (REQUEST_IN_PROGRESS), and for RESOURCE_EXHAUSTED if the server said when
+  // to come again.
+  std::optional<absl::Duration> Next(const absl::Status& status);
 
   // The call came further than ever: attempts count from here.
   void Progressed();
@@ -71,7 +64,6 @@ class Retry {
   const int max_attempts_;
   const absl::Duration max_wait_;
   RetryThrottle& throttle_;
-  const Sleep sleep_;
   int attempts_ = 0;
   absl::Duration backoff_ = kInitialBackoff;
 };

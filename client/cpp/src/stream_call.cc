@@ -1,104 +1,139 @@
 #include "client/cpp/src/stream_call.h"
 
-#include <grpcpp/client_context.h>
-#include <grpcpp/completion_queue.h>
+#include <grpcpp/alarm.h>
 
-#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "client/cpp/src/call_group.h"
+#include "client/cpp/src/event_queue.h"
 #include "client/cpp/src/status.h"
+#include "core/mutex.h"
 
 namespace tensord::client {
+namespace {
 
-// The state machine of a call. At most one write, one read and one finish are
-// under way, each with its tag. A read is under way until the server has ended
-// the call, which is how an early answer is noticed while a write waits for the
-// peer's window; the finish follows the failed read.
+// The state machine of a call. At most one write, one read, one finish and one
+// alarm are under way, each with its event. A read is under way until the
+// server has ended the call, which is how an early answer is noticed while a
+// write waits for the peer's window; the finish follows the failed read.
 class StreamCall {
  public:
-  StreamCall(MessageSource& source, MessageSink& sink,
-             absl::Duration stall_timeout, CallGroup* group)
-      : source_(source),
+  StreamCall(const Execution& execution, MessageSource& source,
+             MessageSink& sink)
+      : execution_(execution),
+        source_(source),
         sink_(sink),
-        stall_timeout_(stall_timeout),
-        group_(group) {
-    if (group_ != nullptr) group_->Add(context_);
-  }
+        call_context_(*execution.group) {}
   StreamCall(const StreamCall&) = delete;
   StreamCall& operator=(const StreamCall&) = delete;
 
-  ~StreamCall() {
-    if (group_ != nullptr) group_->Remove(context_);
-    queue_.Shutdown();
-    void* tag;
-    bool ok;
-    while (queue_.Next(&tag, &ok)) {
+  void Begin(Connection& connection, const char* method) {
+    MutexLock lock(mutex_);
+    grpc::ClientContext& context = call_context_.context();
+    connection.Prepare(context, execution_.traceparent);
+    // The first message is there: its packet carries the call's headers too.
+    context.set_initial_metadata_corked(true);
+    call_ = connection.stub().PrepareCall(&context, method,
+                                          execution_.queue->get());
+    call_->StartCall(nullptr);
+    Try([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { StartWrite(); });
+    StartRead();
+    Progressed();
+    if (execution_.timeout != absl::InfiniteDuration()) {
+      WaitForStall(execution_.timeout);
     }
   }
 
-  absl::Status Run(Connection& connection, const std::string& method) {
-    connection.Authorize(context_);
-    // The first message is there: its packet carries the call's headers too.
-    context_.set_initial_metadata_corked(true);
-    call_ = connection.stub().PrepareCall(&context_, method, &queue_);
-    call_->StartCall(nullptr);
-    StartWrite();
-    StartRead();
-    while (under_way_ > 0) Step();
+  // To be awaited once it has begun.
+  Completion& over() { return over_; }
+
+  // REQUIRES: it is over.
+  absl::Status status() {
+    MutexLock lock(mutex_);
     if (!local_error_.ok()) return local_error_;
-    return FromGrpcStatus(status_, context_);
+    return FromGrpcStatus(status_, call_context_.context());
   }
 
  private:
-  enum Tag : std::intptr_t { kWritten = 1, kRead, kFinished };
+  using Handler = void (StreamCall::*)(bool ok);
 
-  void* Start(Tag tag) {
-    ++under_way_;
-    // gRPC's tags are pointers that nobody follows.
-    return reinterpret_cast<void*>(tag);  // NOLINT(performance-no-int-to-ptr)
+  // The end of one kind of operation.
+  class Operation final : public Event {
+   public:
+    Operation(StreamCall& call, Handler handler)
+        : call_(call), handler_(handler) {}
+    void Done(bool ok) override { call_.Ended(handler_, ok); }
+
+   private:
+    StreamCall& call_;
+    const Handler handler_;
+  };
+
+  void Ended(Handler handler, bool ok) {
+    if (!IsOver(handler, ok)) return;
+    // Whoever waits destroys this.
+    over_.Done(true);
   }
 
-  void StartWrite() {
+  bool IsOver(Handler handler, bool ok) {
+    MutexLock lock(mutex_);
+    --under_way_;
+    Try([=, this]()
+            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { (this->*handler)(ok); });
+    return under_way_ == 0;
+  }
+
+  template <class F>
+  void Try(F step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    try {
+      step();
+    } catch (...) {
+      Abort(StatusOfException());
+    }
+  }
+
+  void* Start(Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++under_way_;
+    return operation.tag();
+  }
+
+  void StartWrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool last = false;
     const grpc::ByteBuffer message = source_.Next(&last);
     more_to_write_ = !last;
     grpc::WriteOptions options;
     if (last) options.set_last_message();
-    call_->Write(message, options, Start(kWritten));
+    call_->Write(message, options, Start(write_));
   }
 
-  void StartRead() { call_->Read(&incoming_, Start(kRead)); }
-
-  // Waits for one operation and follows it up.
-  void Step() {
-    void* tag = nullptr;
-    bool ok = false;
-    const gpr_timespec deadline = local_error_.ok()
-                                      ? DeadlineAfter(stall_timeout_)
-                                      : gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    if (queue_.AsyncNext(&tag, &ok, deadline) !=
-        grpc::CompletionQueue::GOT_EVENT) {
-      Abort(absl::DeadlineExceededError(absl::StrCat(
-          "no message went or came for ", absl::FormatDuration(stall_timeout_),
-          ", the client's timeout")));
-      return;
-    }
-    --under_way_;
-    const auto operation = static_cast<Tag>(reinterpret_cast<intptr_t>(tag));
-    if (operation == kWritten) OnWritten(ok);
-    if (operation == kRead) OnRead(ok);
+  void StartRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    call_->Read(&incoming_, Start(read_));
   }
 
-  void OnWritten(bool ok) {
+  void WaitForStall(absl::Duration time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    stall_alarm_.Set(execution_.queue->get(), DeadlineAfter(time),
+                     Start(alarm_));
+  }
+
+  void Progressed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    last_progress_ = std::chrono::steady_clock::now();
+  }
+
+  void OnWritten(bool ok) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Progressed();
     if (ok && more_to_write_ && !ended_ && local_error_.ok()) StartWrite();
   }
 
-  void OnRead(bool ok) {
+  void OnRead(bool ok) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Progressed();
     if (!ok) {
       ended_ = true;
-      call_->Finish(&status_, Start(kFinished));
+      call_->Finish(&status_, Start(finish_));
       return;
     }
     const grpc::ByteBuffer message = std::exchange(incoming_, {});
@@ -109,60 +144,65 @@ class StreamCall {
     }
   }
 
-  void Abort(absl::Status error) {
-    local_error_ = std::move(error);
-    context_.TryCancel();
+  void OnFinished(bool) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    is_finished_ = true;
+    stall_alarm_.Cancel();
   }
 
+  void OnAlarm(bool rang) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!rang || is_finished_ || !local_error_.ok()) return;
+    const absl::Duration quiet =
+        absl::FromChrono(std::chrono::steady_clock::now() - last_progress_);
+    if (quiet < execution_.timeout) {
+      WaitForStall(execution_.timeout - quiet);
+      return;
+    }
+    Abort(absl::DeadlineExceededError(absl::StrCat(
+        "no message went or came for ",
+        absl::FormatDuration(execution_.timeout), ", the client's timeout")));
+  }
+
+  void Abort(absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    local_error_ = std::move(error);
+    call_context_.context().TryCancel();
+  }
+
+  const Execution& execution_;
   MessageSource& source_;
   MessageSink& sink_;
-  const absl::Duration stall_timeout_;
-  CallGroup* const group_;
+  Operation write_{*this, &StreamCall::OnWritten};
+  Operation read_{*this, &StreamCall::OnRead};
+  Operation finish_{*this, &StreamCall::OnFinished};
+  Operation alarm_{*this, &StreamCall::OnAlarm};
+  Completion over_;
 
-  grpc::CompletionQueue queue_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
-  grpc::ByteBuffer incoming_;
-  grpc::Status status_;
-  int under_way_ = 0;
-  bool more_to_write_ = true;
+  Mutex mutex_;
+  CancellableCall call_context_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_
+      ABSL_GUARDED_BY(mutex_);
+  grpc::Alarm stall_alarm_ ABSL_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point last_progress_ ABSL_GUARDED_BY(mutex_);
+  grpc::ByteBuffer incoming_ ABSL_GUARDED_BY(mutex_);
+  grpc::Status status_ ABSL_GUARDED_BY(mutex_);
+  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool more_to_write_ ABSL_GUARDED_BY(mutex_) = true;
   // The server has said its last.
-  bool ended_ = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_finished_ ABSL_GUARDED_BY(mutex_) = false;
   // Why this side gave the call up.
-  absl::Status local_error_;
+  absl::Status local_error_ ABSL_GUARDED_BY(mutex_);
 };
 
-void CallGroup::Cancel() {
-  MutexLock lock(mutex_);
-  is_cancelled_ = true;
-  for (grpc::ClientContext* const call : calls_) call->TryCancel();
-}
+}  // namespace
 
-void CallGroup::Add(grpc::ClientContext& call) {
-  MutexLock lock(mutex_);
-  calls_.push_back(&call);
-  // gRPC cancels a call that has not started as soon as it does.
-  if (is_cancelled_) call.TryCancel();
-}
-
-void CallGroup::Remove(grpc::ClientContext& call) {
-  MutexLock lock(mutex_);
-  calls_.erase(std::find(calls_.begin(), calls_.end(), &call));
-}
-
-gpr_timespec DeadlineAfter(absl::Duration timeout) {
-  if (timeout == absl::InfiniteDuration()) {
-    return gpr_inf_future(GPR_CLOCK_MONOTONIC);
-  }
-  return gpr_time_add(
-      gpr_now(GPR_CLOCK_MONOTONIC),
-      gpr_time_from_nanos(absl::ToInt64Nanoseconds(timeout), GPR_TIMESPAN));
-}
-
-absl::Status RunStreamCall(Connection& connection, const std::string& method,
-                           MessageSource& source, MessageSink& sink,
-                           absl::Duration stall_timeout, CallGroup* group) {
-  return StreamCall(source, sink, stall_timeout, group).Run(connection, method);
+Task<absl::Status> RunStreamCall(const Execution& execution,
+                                 Connection& connection, const char* method,
+                                 MessageSource& source, MessageSink& sink) {
+  StreamCall call(execution, source, sink);
+  call.Begin(connection, method);
+  Completion& over = call.over();
+  co_await over;
+  co_return call.status();
 }
 
 }  // namespace tensord::client

@@ -461,7 +461,7 @@ TEST_F(ClientFaultsTest, ARefusalOfAPartEndsTheOthers) {
     if (request.declaration().part().begin() > 0) {
       ++waiting;
       ReadAll(reader);
-      while (!FakeService::UploadIsCancelled()) {
+      while (!FakeService::IsCancelled()) {
         absl::SleepFor(absl::Milliseconds(1));
       }
       return grpc::Status::CANCELLED;

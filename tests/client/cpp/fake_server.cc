@@ -21,7 +21,7 @@ constexpr int kPollMs = 5;
 constexpr int kReceiveBufferBytes = 16384;
 
 // What the calling thread answers.
-thread_local grpc::ServerContext* upload_call = nullptr;
+thread_local grpc::ServerContext* call = nullptr;
 
 grpc::Status Unset() {
   return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "not set");
@@ -72,12 +72,20 @@ grpc::Status FakeService::CreateTensor(grpc::ServerContext*,
   return create ? create(*request, response) : Unset();
 }
 
-bool FakeService::UploadIsCancelled() { return upload_call->IsCancelled(); }
+bool FakeService::IsCancelled() { return call->IsCancelled(); }
+
+std::string FakeService::Metadata(const std::string& key) {
+  const auto& metadata = call->client_metadata();
+  const auto found = metadata.find(key);
+  return found == metadata.end()
+             ? ""
+             : std::string(found->second.data(), found->second.size());
+}
 
 grpc::Status FakeService::UploadTensor(
     grpc::ServerContext* context,
     grpc::ServerReader<v1::UploadTensorRequest>* reader, v1::Tensor* response) {
-  upload_call = context;
+  call = context;
   return upload ? upload(*reader, response) : Unset();
 }
 
@@ -100,9 +108,10 @@ grpc::Status FakeService::ConvertArray(
   return convert ? convert(*stream) : Unset();
 }
 
-grpc::Status FakeService::GetTensor(grpc::ServerContext*,
+grpc::Status FakeService::GetTensor(grpc::ServerContext* context,
                                     const v1::GetTensorRequest* request,
                                     v1::Tensor* response) {
+  call = context;
   return get ? get(*request, response) : Unset();
 }
 

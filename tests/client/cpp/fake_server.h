@@ -44,8 +44,10 @@ class FakeService final : public v1::TensorService::Service {
       grpc::ServerReaderWriter<v1::BatchResponse, v1::BatchRequest>&)>
       batch;
 
-  // Whether the client gave up the upload that the calling thread answers.
-  static bool UploadIsCancelled();
+  // Whether the client gave up the call that this thread answers.
+  static bool IsCancelled();
+  // What that call has under `key`; empty if nothing.
+  static std::string Metadata(const std::string& key);
 
  private:
   grpc::Status GetServerInfo(grpc::ServerContext* context,

@@ -2,14 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
-#include <atomic>
 #include <cstddef>
-#include <new>
-#include <stdexcept>
 #include <vector>
 
-#include "core/error.h"
 #include "tests/client/cpp/test_arrays.h"
 
 namespace tensord::client {
@@ -48,51 +43,6 @@ TEST(CutIntoPartsTest, LeavesSmallArraysWhole) {
   EXPECT_EQ(CutIntoParts(100 * kMinPartBytes, kChunk, -1).size(), 1u);
   // Chunks that are larger than parts.
   EXPECT_EQ(CutIntoParts(2 * kMinPartBytes, 100 * kMinPartBytes, 8).size(), 1u);
-}
-
-TEST(RunPartsTest, DoesEachOnce) {
-  for (const std::size_t count : {0u, 1u, 2u, 16u}) {
-    CallGroup group;
-    std::array<std::atomic<int>, 16> done = {};
-    const absl::Status status = RunParts(count, group, [&](std::size_t i) {
-      ++done[i];
-      return absl::OkStatus();
-    });
-    EXPECT_TRUE(status.ok());
-    for (std::size_t i = 0; i < done.size(); ++i) {
-      EXPECT_EQ(done[i], i < count ? 1 : 0);
-    }
-  }
-}
-
-TEST(RunPartsTest, ReturnsTheFirstErrorOnceAllIsDone) {
-  CallGroup group;
-  std::atomic<bool> failed = false;
-  std::atomic<int> done = 0;
-  const absl::Status status = RunParts(4, group, [&](std::size_t i) {
-    if (i == 2) {
-      failed = true;
-    } else {
-      failed.wait(false);
-    }
-    failed.notify_all();
-    ++done;
-    return i == 2 ? absl::AbortedError("first") : absl::OkStatus();
-  });
-  EXPECT_EQ(status, absl::AbortedError("first"));
-  EXPECT_EQ(done, 4);
-}
-
-TEST(RunPartsTest, LetsNoExceptionPass) {
-  CallGroup group;
-  const auto run = [&](auto exception) {
-    return RunParts(2, group, [&](std::size_t i) -> absl::Status {
-      if (i == 1) throw exception;
-      return absl::OkStatus();
-    });
-  };
-  EXPECT_EQ(GetErrorReason(run(std::bad_alloc())), reason::kMemoryExhausted);
-  EXPECT_EQ(run(std::runtime_error("x")).code(), absl::StatusCode::kInternal);
 }
 
 }  // namespace

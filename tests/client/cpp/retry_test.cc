@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <vector>
+#include <optional>
 
 #include "client/cpp/src/status.h"
 #include "core/error.h"
@@ -21,84 +21,87 @@ absl::Status Refusal(absl::StatusCode code, const char* pushback) {
 class RetryTest : public ::testing::Test {
  protected:
   Retry Make(int max_attempts) {
-    return {max_attempts, absl::Seconds(5), throttle_,
-            [this](absl::Duration wait) { waits_.push_back(wait); }};
+    return {max_attempts, absl::Seconds(5), throttle_};
   }
 
   RetryThrottle throttle_{1};
-  std::vector<absl::Duration> waits_;
 };
 
 TEST_F(RetryTest, WaitsLongerEachTime) {
   Retry retry = Make(5);
-  int attempts = 1;
-  while (retry.Again(kUnavailable)) ++attempts;
-  EXPECT_EQ(attempts, 5);
-  ASSERT_EQ(waits_.size(), 4U);
   absl::Duration usual = absl::Milliseconds(100);
-  for (const absl::Duration wait : waits_) {
-    EXPECT_GE(wait, 0.8 * usual);
-    EXPECT_LE(wait, 1.2 * usual);
+  for (int i = 0; i < 4; ++i) {
+    const std::optional<absl::Duration> pause = retry.Next(kUnavailable);
+    ASSERT_TRUE(pause.has_value());
+    EXPECT_GE(*pause, 0.8 * usual);
+    EXPECT_LE(*pause, 1.2 * usual);
     usual *= 2;
   }
+  EXPECT_EQ(retry.Next(kUnavailable), std::nullopt);
 }
 
 TEST_F(RetryTest, NeverWaitsMuchLongerThanASecond) {
   Retry retry = Make(1000);
   for (int i = 0; i < 20; ++i) {
-    retry.Again(kUnavailable);
+    const std::optional<absl::Duration> pause = retry.Next(kUnavailable);
+    ASSERT_TRUE(pause.has_value());
+    EXPECT_LE(*pause, absl::Seconds(1.2));
     for (int j = 0; j < 10; ++j) throttle_.Succeeded();
   }
-  for (const absl::Duration wait : waits_) EXPECT_LE(wait, absl::Seconds(1.2));
 }
 
 TEST_F(RetryTest, OnlyForWhatMayPass) {
-  EXPECT_FALSE(Make(9).Again(absl::OkStatus()));
+  EXPECT_FALSE(Make(9).Next(absl::OkStatus()).has_value());
   for (const absl::StatusCode code :
        {absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kCancelled,
         absl::StatusCode::kInvalidArgument, absl::StatusCode::kAborted,
         absl::StatusCode::kResourceExhausted, absl::StatusCode::kInternal}) {
-    EXPECT_FALSE(Make(9).Again(absl::Status(code, "")));
+    EXPECT_FALSE(Make(9).Next(absl::Status(code, "")).has_value());
   }
-  EXPECT_TRUE(Make(9).Again(
-      MakeError(absl::StatusCode::kAborted, reason::kRequestInProgress, "")));
+  EXPECT_TRUE(Make(9)
+                  .Next(MakeError(absl::StatusCode::kAborted,
+                                  reason::kRequestInProgress, ""))
+                  .has_value());
 }
 
 TEST_F(RetryTest, DoesWhatTheServerSays) {
   using Code = absl::StatusCode;
-  EXPECT_TRUE(Make(9).Again(Refusal(Code::kResourceExhausted, "1234")));
-  EXPECT_TRUE(Make(9).Again(Refusal(Code::kUnavailable, "0")));
-  EXPECT_EQ(waits_, (std::vector<absl::Duration>{absl::Milliseconds(1234),
-                                                 absl::ZeroDuration()}));
+  EXPECT_EQ(Make(9).Next(Refusal(Code::kResourceExhausted, "1234")),
+            absl::Milliseconds(1234));
+  EXPECT_EQ(Make(9).Next(Refusal(Code::kUnavailable, "0")),
+            absl::ZeroDuration());
   for (const char* const never : {"-1", "", "soon", "99999999999"}) {
-    EXPECT_FALSE(Make(9).Again(Refusal(Code::kResourceExhausted, never)));
-    EXPECT_FALSE(Make(9).Again(Refusal(Code::kUnavailable, never)));
+    EXPECT_FALSE(
+        Make(9).Next(Refusal(Code::kResourceExhausted, never)).has_value());
+    EXPECT_FALSE(Make(9).Next(Refusal(Code::kUnavailable, never)).has_value());
     for (int i = 0; i < 20; ++i) throttle_.Succeeded();
   }
-  EXPECT_FALSE(Make(9).Again(Refusal(Code::kUnavailable, "5001")));
-  EXPECT_FALSE(Make(9).Again(Refusal(Code::kInvalidArgument, "1")));
+  EXPECT_FALSE(Make(9).Next(Refusal(Code::kUnavailable, "5001")).has_value());
+  EXPECT_FALSE(Make(9).Next(Refusal(Code::kInvalidArgument, "1")).has_value());
 }
 
 TEST_F(RetryTest, CountsAnewAfterProgress) {
   Retry retry = Make(2);
-  EXPECT_TRUE(retry.Again(kUnavailable));
+  EXPECT_TRUE(retry.Next(kUnavailable).has_value());
   retry.Progressed();
-  EXPECT_TRUE(retry.Again(kUnavailable));
-  EXPECT_FALSE(retry.Again(kUnavailable));
+  EXPECT_TRUE(retry.Next(kUnavailable).has_value());
+  EXPECT_FALSE(retry.Next(kUnavailable).has_value());
   for (int i = 0; i < 100; ++i) {
     retry.Progressed();
-    EXPECT_TRUE(retry.Again(kUnavailable));
+    EXPECT_TRUE(retry.Next(kUnavailable).has_value());
   }
 }
 
 TEST_F(RetryTest, StopsWhereMostCallsFail) {
   int repeated = 0;
-  while (Make(2).Again(kUnavailable)) ++repeated;
+  while (Make(2).Next(kUnavailable).has_value()) ++repeated;
   EXPECT_EQ(repeated, 4);
-  for (int i = 0; i < 9; ++i) EXPECT_FALSE(Make(2).Again(absl::OkStatus()));
-  EXPECT_FALSE(Make(2).Again(kUnavailable));
-  for (int i = 0; i < 100; ++i) EXPECT_FALSE(Make(2).Again(absl::OkStatus()));
-  EXPECT_TRUE(Make(2).Again(kUnavailable));
+  for (int i = 0; i < 9; ++i)
+    EXPECT_FALSE(Make(2).Next(absl::OkStatus()).has_value());
+  EXPECT_FALSE(Make(2).Next(kUnavailable).has_value());
+  for (int i = 0; i < 100; ++i)
+    EXPECT_FALSE(Make(2).Next(absl::OkStatus()).has_value());
+  EXPECT_TRUE(Make(2).Next(kUnavailable).has_value());
 }
 
 // A cut line fails the calls over all of them.

@@ -7,6 +7,10 @@
 //   auto array = tensor->Read({.dtype = tensord::DType::kFloat32});
 //
 // Each of the three is an absl::StatusOr, to be looked at before it is used.
+// What ends in Async does the same without a thread that waits:
+//
+//   auto future = client->CreateAsync({.data = values.data(), .shape = {3}});
+//   auto tensor = std::move(future).Get();
 #ifndef TENSORD_CLIENT_CPP_INCLUDE_TENSORD_CLIENT_H_
 #define TENSORD_CLIENT_CPP_INCLUDE_TENSORD_CLIENT_H_
 
@@ -24,6 +28,8 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "tensord/array.h"
+#include "tensord/call_options.h"
+#include "tensord/future.h"
 #include "tensord/remote_tensor.h"
 
 namespace tensord {
@@ -147,10 +153,15 @@ struct ReadDestination {
   std::size_t size_bytes = 0;
 };
 
-// A connection to a server. Copies share it. Thread-safe. Calls block; errors
-// are absl::Status with ErrorDetails (core/error.h); no exception leaves a
-// call. Whether an array travels in one message or as a stream is chosen by its
-// size.
+// A connection to a server. Copies share it. Thread-safe. Errors are
+// absl::Status with ErrorDetails (core/error.h); no exception leaves a call.
+// Whether an array travels in one message or as a stream is chosen by its size.
+//
+// Every call has two forms. One blocks. The other, whose name ends in Async,
+// returns at once, and any number of such calls takes the same few threads;
+// what it is given by value may go, but memory that views, spans and pointers
+// lead to has to stay until the future is ready. A connection that only calls
+// under way hold stays until these end.
 class Client {
  public:
   // `target` is "host:port" or "unix:PATH". INVALID_ARGUMENT (TARGET_INVALID,
@@ -166,18 +177,31 @@ class Client {
   // where the environment has TENSORD_KEEP_FREED_MEMORY=0.
   static absl::StatusOr<Client> Connect(std::string_view target,
                                         const ClientOptions& options = {});
+  static Future<absl::StatusOr<Client>> ConnectAsync(
+      std::string target, const ClientOptions& options = {},
+      const CallOptions& call = {});
 
   // Stores an array. Memory beyond the array's own stays within a few chunks.
   absl::StatusOr<RemoteTensor> Create(const ArrayView& array,
-                                      const CreateOptions& options = {}) const;
+                                      const CreateOptions& options = {},
+                                      const CallOptions& call = {}) const;
+  Future<absl::StatusOr<RemoteTensor>> CreateAsync(
+      ArrayView array, CreateOptions options = {},
+      const CallOptions& call = {}) const;
 
   // Stores the array of a whole .npy file.
   absl::StatusOr<RemoteTensor> CreateFromNpy(
-      absl::Span<const std::byte> file,
-      const CreateOptions& options = {}) const;
+      absl::Span<const std::byte> file, const CreateOptions& options = {},
+      const CallOptions& call = {}) const;
+  Future<absl::StatusOr<RemoteTensor>> CreateFromNpyAsync(
+      absl::Span<const std::byte> file, CreateOptions options = {},
+      const CallOptions& call = {}) const;
 
   // A handle that does not own the tensor. NOT_FOUND.
-  absl::StatusOr<RemoteTensor> Get(std::string_view id) const;
+  absl::StatusOr<RemoteTensor> Get(std::string_view id,
+                                   const CallOptions& call = {}) const;
+  Future<absl::StatusOr<RemoteTensor>> GetAsync(
+      std::string id, const CallOptions& call = {}) const;
 
   // Tensors in ascending order of ids if `options` say nothing else; page_size
   // 0 leaves it to the server. A token is good for the options that it came
@@ -185,17 +209,29 @@ class Client {
   // FILTER_INVALID, ORDER_BY_INVALID).
   absl::StatusOr<TensorPage> List(int page_size = 0,
                                   std::string_view page_token = {},
-                                  const ListOptions& options = {}) const;
+                                  const ListOptions& options = {},
+                                  const CallOptions& call = {}) const;
+  Future<absl::StatusOr<TensorPage>> ListAsync(
+      int page_size = 0, std::string page_token = {}, ListOptions options = {},
+      const CallOptions& call = {}) const;
 
   // NOT_FOUND unless `allow_missing`.
-  absl::Status Delete(std::string_view id, bool allow_missing = false) const;
+  absl::Status Delete(std::string_view id, bool allow_missing = false,
+                      const CallOptions& call = {}) const;
+  Future<absl::Status> DeleteAsync(std::string id, bool allow_missing = false,
+                                   const CallOptions& call = {}) const;
 
   // Casts an array on the server without storing it, into memory laid out as
   // the array is: of its shape, dense, in C order unless the array is dense in
   // another. `destination` has to have room for the elements in `dtype`
   // (size_bytes).
   absl::Status Convert(const ArrayView& array, DType dtype, Overflow overflow,
-                       void* destination, std::size_t size_bytes) const;
+                       void* destination, std::size_t size_bytes,
+                       const CallOptions& call = {}) const;
+  Future<absl::Status> ConvertAsync(ArrayView array, DType dtype,
+                                    Overflow overflow, void* destination,
+                                    std::size_t size_bytes,
+                                    const CallOptions& call = {}) const;
 
   // Batches: what many calls do, at a fraction of their cost where the arrays
   // are small, because all travel in one stream. Arrays of more than a few
@@ -210,50 +246,73 @@ class Client {
   // the server can still be reached. Pointers to tensors that are null, or of
   // another connection's tensors, are refused in their place: INVALID_ARGUMENT
   // (NAME_INVALID). No tensor may be changed or moved while a batch runs.
+  template <class T>
+  using Results = std::vector<absl::StatusOr<T>>;
 
   // As Create. `ids`, unless empty, has one for each array; options.id has to
   // be empty: INVALID_ARGUMENT (NAME_INVALID) otherwise. Without ids handles
   // own their tensors: hand them to DeleteBatch rather than have each wait for
   // a call of its own.
-  absl::StatusOr<std::vector<absl::StatusOr<RemoteTensor>>> CreateBatch(
+  absl::StatusOr<Results<RemoteTensor>> CreateBatch(
       absl::Span<const ArrayView> arrays, const CreateOptions& options = {},
-      absl::Span<const std::string> ids = {}) const;
+      absl::Span<const std::string> ids = {},
+      const CallOptions& call = {}) const;
+  Future<absl::StatusOr<Results<RemoteTensor>>> CreateBatchAsync(
+      std::vector<ArrayView> arrays, CreateOptions options = {},
+      std::vector<std::string> ids = {}, const CallOptions& call = {}) const;
 
   // As RemoteTensor::Transform of each, with the same operations.
-  absl::StatusOr<std::vector<absl::StatusOr<RemoteTensor>>> TransformBatch(
+  absl::StatusOr<Results<RemoteTensor>> TransformBatch(
       absl::Span<const RemoteTensor* const> tensors,
       absl::Span<const Operation> operations,
       absl::Span<const std::string> ids = {},
-      std::optional<absl::Duration> ttl = {}) const;
+      std::optional<absl::Duration> ttl = {},
+      const CallOptions& call = {}) const;
+  Future<absl::StatusOr<Results<RemoteTensor>>> TransformBatchAsync(
+      std::vector<const RemoteTensor*> tensors,
+      std::vector<Operation> operations, std::vector<std::string> ids = {},
+      std::optional<absl::Duration> ttl = {},
+      const CallOptions& call = {}) const;
 
   // As Get of each.
-  absl::StatusOr<std::vector<absl::StatusOr<RemoteTensor>>> GetBatch(
-      absl::Span<const std::string> ids) const;
+  absl::StatusOr<Results<RemoteTensor>> GetBatch(
+      absl::Span<const std::string> ids, const CallOptions& call = {}) const;
+  Future<absl::StatusOr<Results<RemoteTensor>>> GetBatchAsync(
+      std::vector<std::string> ids, const CallOptions& call = {}) const;
 
   // As RemoteTensor::ReadInto and RemoteTensor::Read of each. What a read that
   // failed wrote is unspecified.
   absl::StatusOr<std::vector<absl::Status>> ReadBatchInto(
-      absl::Span<const ReadDestination> reads,
-      const ReadOptions& options = {}) const;
-  absl::StatusOr<std::vector<absl::StatusOr<HostArray>>> ReadBatch(
+      absl::Span<const ReadDestination> reads, const ReadOptions& options = {},
+      const CallOptions& call = {}) const;
+  Future<absl::StatusOr<std::vector<absl::Status>>> ReadBatchIntoAsync(
+      std::vector<ReadDestination> reads, ReadOptions options = {},
+      const CallOptions& call = {}) const;
+  absl::StatusOr<Results<HostArray>> ReadBatch(
       absl::Span<const RemoteTensor* const> tensors,
-      const ReadOptions& options = {}) const;
+      const ReadOptions& options = {}, const CallOptions& call = {}) const;
+  Future<absl::StatusOr<Results<HostArray>>> ReadBatchAsync(
+      std::vector<const RemoteTensor*> tensors, ReadOptions options = {},
+      const CallOptions& call = {}) const;
 
   // As RemoteTensor::Delete of each: those that are deleted, or were gone, are
   // not owned any more. The first refusal, if there is one; the others are
   // deleted even so.
-  absl::Status DeleteBatch(absl::Span<RemoteTensor* const> tensors) const;
+  absl::Status DeleteBatch(absl::Span<RemoteTensor* const> tensors,
+                           const CallOptions& call = {}) const;
+  Future<absl::Status> DeleteBatchAsync(std::vector<RemoteTensor*> tensors,
+                                        const CallOptions& call = {}) const;
 
-  absl::StatusOr<std::vector<DeviceInfo>> Devices() const;
-  absl::StatusOr<ServerInfo> GetServerInfo() const;
+  absl::StatusOr<std::vector<DeviceInfo>> Devices(
+      const CallOptions& call = {}) const;
+  Future<absl::StatusOr<std::vector<DeviceInfo>>> DevicesAsync(
+      const CallOptions& call = {}) const;
+  absl::StatusOr<ServerInfo> GetServerInfo(const CallOptions& call = {}) const;
+  Future<absl::StatusOr<ServerInfo>> GetServerInfoAsync(
+      const CallOptions& call = {}) const;
 
  private:
   explicit Client(std::shared_ptr<ClientImpl> impl) : impl_(std::move(impl)) {}
-  // Null in the place of tensors of other connections.
-  std::vector<const RemoteTensor*> Mine(
-      absl::Span<const RemoteTensor* const> tensors) const;
-  std::vector<absl::StatusOr<RemoteTensor>> ToHandles(
-      std::vector<absl::StatusOr<TensorInfo>> infos, bool owned) const;
   std::shared_ptr<ClientImpl> impl_;
 };
 

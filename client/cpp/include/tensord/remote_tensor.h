@@ -19,6 +19,8 @@
 #include "core/dtype.h"
 #include "core/shape.h"
 #include "tensord/array.h"
+#include "tensord/call_options.h"
+#include "tensord/future.h"
 
 namespace tensord {
 
@@ -102,7 +104,8 @@ struct ReadOptions {
 // connection and the server say; see the proto file for the errors of each.
 class RemoteTensor {
  public:
-  RemoteTensor(RemoteTensor&&) noexcept = default;
+  // The other one owns nothing any more; to be destroyed, or assigned to.
+  RemoteTensor(RemoteTensor&& other) noexcept;
   // Deletes the tensor that was held before, if owned.
   RemoteTensor& operator=(RemoteTensor&& other) noexcept;
   // Deletes the tensor if owned; waits for the answer, at most five seconds. A
@@ -118,19 +121,30 @@ class RemoteTensor {
     return info_.conversion_report;
   }
 
+  // Calls have two forms, as Client's: in those that end in Async this handle
+  // has to stay, unmoved, no longer than until they return.
+
   // A new tensor, made by the server in one step. Owned if `id` is empty.
   absl::StatusOr<RemoteTensor> Transform(
       absl::Span<const Operation> operations, std::string id = {},
       std::optional<absl::Duration> ttl = {}) const;
   absl::StatusOr<RemoteTensor> Transform(absl::Span<const Operation> operations,
-                                         const TransformOptions& options) const;
+                                         const TransformOptions& options,
+                                         const CallOptions& call = {}) const;
+  Future<absl::StatusOr<RemoteTensor>> TransformAsync(
+      std::vector<Operation> operations, TransformOptions options = {},
+      const CallOptions& call = {}) const;
   // Single steps.
   absl::StatusOr<RemoteTensor> To(ToOperation options) const;
   absl::StatusOr<RemoteTensor> Detach() const;
   absl::StatusOr<RemoteTensor> Index(std::vector<IndexTerm> terms) const;
 
   // Changes whether this tensor requires grad.
-  absl::Status SetRequiresGrad(bool requires_grad);
+  absl::Status SetRequiresGrad(bool requires_grad,
+                               const CallOptions& call = {});
+  // The same, but info() stays what it is: the result is to be set as such.
+  Future<absl::StatusOr<TensorInfo>> SetRequiresGradAsync(
+      bool requires_grad, const CallOptions& call = {}) const;
 
   // The layout of what Read would return; no call is made. Errors of
   // IndexLayout.
@@ -140,20 +154,29 @@ class RemoteTensor {
   // INVALID_ARGUMENT if size_bytes is not ReadLayout's. FAILED_PRECONDITION
   // (NEEDS_CPU, NEEDS_DETACH) unless `force`.
   absl::Status ReadInto(void* destination, std::size_t size_bytes,
-                        const ReadOptions& options = {}) const;
+                        const ReadOptions& options = {},
+                        const CallOptions& call = {}) const;
+  Future<absl::Status> ReadIntoAsync(void* destination, std::size_t size_bytes,
+                                     ReadOptions options = {},
+                                     const CallOptions& call = {}) const;
 
   // Reads into memory of its own.
-  absl::StatusOr<HostArray> Read(const ReadOptions& options = {}) const;
+  absl::StatusOr<HostArray> Read(const ReadOptions& options = {},
+                                 const CallOptions& call = {}) const;
+  Future<absl::StatusOr<HostArray>> ReadAsync(
+      ReadOptions options = {}, const CallOptions& call = {}) const;
 
   // Deletes the tensor now; the handle does not own it any more. OK if it is
   // gone already.
-  absl::Status Delete();
+  absl::Status Delete(const CallOptions& call = {});
+  // The same; the handle owns nothing from now on, even if the call fails.
+  Future<absl::Status> DeleteAsync(const CallOptions& call = {});
 
   // Leaves the tensor on the server when the handle goes.
   void Release() { owned_ = false; }
 
  private:
-  friend class Client;
+  friend class ClientImpl;
   RemoteTensor(std::shared_ptr<ClientImpl> client, TensorInfo info, bool owned);
 
   // Null once moved from.
