@@ -10,32 +10,45 @@
 
 namespace tensord::python {
 
+// How a handle that owns its tensor deletes it when it goes.
+enum class Going { kWaits, kInBackground };
+
 // What Python holds of a RemoteTensor. Destruction, which may wait for the
 // server, lets other Python threads run.
 class TensorHandle {
  public:
-  explicit TensorHandle(RemoteTensor tensor) : tensor_(std::move(tensor)) {}
+  TensorHandle(RemoteTensor tensor, Going going)
+      : tensor_(std::move(tensor)), going_(going) {}
   TensorHandle(TensorHandle&&) = default;
   ~TensorHandle() {
     if (!tensor_.has_value()) return;
     nanobind::gil_scoped_release release;
+    if (going_ == Going::kInBackground && tensor_->owned()) {
+      tensor_->DeleteAsync().Then([](const absl::Status&) {});
+    }
     tensor_.reset();
   }
 
+  const RemoteTensor& operator*() const { return *tensor_; }
   RemoteTensor& operator*() { return *tensor_; }
   RemoteTensor* operator->() { return &*tensor_; }
 
  private:
   std::optional<RemoteTensor> tensor_;
+  Going going_;
 };
 
-// Adds the class Client.
+inline nanobind::object FromTensor(RemoteTensor tensor, Going going) {
+  return nanobind::cast(TensorHandle(std::move(tensor), going));
+}
+
+// Adds the class Client, and the calls of one.
 void BindClient(nanobind::module_& module);
 
-// Adds the class Tensor.
+// Adds the class Tensor, and the calls on one.
 void BindTensor(nanobind::module_& module);
 
-// Adds the functions that run many calls at once.
+// Adds the calls that are many at once.
 void BindBatch(nanobind::module_& module);
 
 // Adds the function to_dlpack.

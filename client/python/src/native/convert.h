@@ -36,6 +36,10 @@ T Take(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
+inline ByteOrder ToByteOrder(bool big_endian) {
+  return big_endian ? ByteOrder::kBig : ByteOrder::kLittle;
+}
+
 DType ToDType(int number);
 std::optional<DType> ToDType(std::optional<int> number);
 Overflow ToOverflow(int number);

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,21 +19,173 @@ from tensord._arguments import (
     tensor_id,
 )
 from tensord._array import allocate, to_source
+from tensord._casts import Casts
+from tensord._connection import Connection
 from tensord._device import to_device
 from tensord._dtype import ALL_DTYPES, to_dtype, type_name
 from tensord._tensor import RemoteTensor
 from tensord.errors import InvalidArgumentError, InvalidTypeError
 
+if TYPE_CHECKING:
+    from tensord._described import Described
+
 Lifetime = float | datetime.timedelta | None
 
+_TensorT = TypeVar("_TensorT", bound="Described")
 
-class Batches:
+
+class CreateBatch:
+    """``create_batch``, as a call that is yet to be made."""
+
+    def __init__(
+        self,
+        client: Connection,
+        arrays: Iterable[np.ndarray],
+        dtype: Any,
+        device: Any,
+        requires_grad: bool,
+        names: Iterable[str] | None,
+        overflow: str,
+        ttl: Lifetime,
+        lease: Lifetime,
+        replace: bool,
+        report: bool,
+    ) -> None:
+        check_bool(requires_grad, "create_batch", "requires_grad")
+        target = None if dtype is None else to_dtype(dtype, "create_batch")
+        place = None if device is None else to_device(device, "create_batch")
+        kept = keeping(
+            None,
+            overflow,
+            ttl,
+            report,
+            "create_batch",
+            lease=lease,
+            replace=replace,
+        )
+        sources = []
+        for array in arrays:
+            if not isinstance(array, np.ndarray):
+                raise InvalidTypeError(
+                    f"expected np.ndarray (got {type_name(array)})"
+                )
+            source = to_source(array)
+            check_grad(target or ALL_DTYPES[source.dtype], requires_grad)
+            sources.append(source)
+        self.call = native.CreateBatchCall(
+            client._open,
+            sources,
+            batch_ids(names, len(sources)),
+            None if target is None else target._code,
+            "" if place is None else place._canonical,
+            requires_grad,
+            kept.overflow,
+            kept.ttl,
+            kept.lease,
+            kept.replace,
+            kept.report,
+        )
+
+
+class TransformBatch(Generic[_TensorT]):
+    """``to_batch``, as a call that is yet to be made."""
+
+    def __init__(
+        self,
+        client: Connection,
+        tensors: Iterable[_TensorT],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        names: Iterable[str] | None,
+        overflow: str,
+        ttl: Lifetime,
+        report: bool,
+    ) -> None:
+        wanted = parse_to(args, kwargs)
+        kept = keeping(None, overflow, ttl, report, "to_batch")
+        self._tensors = _of_client(client, tensors, "to_batch")
+        ids = batch_ids(names, len(self._tensors))
+        self._changing = [
+            place
+            for place, tensor in enumerate(self._tensors)
+            if ids
+            or kept.report
+            or (isinstance(tensor, Casts) and tensor._changes(wanted))
+        ]
+        operation = (
+            "to",
+            None if wanted.dtype is None else wanted.dtype._code,
+            "" if wanted.device is None else wanted.device._canonical,
+            wanted.copy,
+            kept.overflow,
+            kept.report,
+        )
+        self.call = native.TransformBatchCall(
+            client._open,
+            [self._tensors[place]._handle for place in self._changing],
+            [operation],
+            ids,
+            kept.ttl,
+        )
+
+    def results(self, made: Sequence[_TensorT]) -> list[_TensorT]:
+        """What was made, beside the tensors that did not change."""
+        for place, tensor in zip(self._changing, made, strict=True):
+            self._tensors[place] = tensor
+        return self._tensors
+
+
+class ReadBatch:
+    """``numpy_batch``, as a call that is yet to be made."""
+
+    def __init__(
+        self,
+        client: Connection,
+        tensors: Iterable[Described],
+        force: bool,
+        dtype: Any,
+        overflow: str,
+    ) -> None:
+        wanted = None if dtype is None else to_dtype(dtype, "numpy_batch")
+        code = None if wanted is None else wanted._code
+        policy = overflow_code(overflow)
+        mine = _of_client(client, tensors, "numpy_batch")
+        if not check_bool(force, "numpy_batch", "force"):
+            for tensor in mine:
+                tensor._check_readable()
+        handles = [tensor._handle for tensor in mine]
+        results = [
+            allocate(handle.read_layout((), code, policy, force))
+            for handle in handles
+        ]
+        # Filled by the call.
+        self.arrays = [result.array for result in results]
+        self.call = native.ReadBatchCall(
+            client._open,
+            handles,
+            [result.memory for result in results],
+            code,
+            policy,
+            force,
+        )
+
+
+class DeleteBatch:
+    """``delete_batch``, as a call that is yet to be made."""
+
+    def __init__(
+        self, client: Connection, tensors: Iterable[Described]
+    ) -> None:
+        doomed = _of_client(client, tensors, "delete_batch")
+        handles = [tensor._handle for tensor in doomed]
+        connection = client._open
+        for tensor in doomed:
+            tensor._native = None
+        self.call = native.DeleteBatchCall(connection, handles)
+
+
+class Batches(Connection):
     """Many small calls at once; see :class:`tensord.Client`."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def _open(self) -> native.Client: ...
 
     def create_batch(
         self,
@@ -75,41 +227,20 @@ class Batches:
             What :meth:`tensor` raises for the first array that is refused.
             Then none of the tensors is kept.
         """
-        check_bool(requires_grad, "create_batch", "requires_grad")
-        target = None if dtype is None else to_dtype(dtype, "create_batch")
-        place = None if device is None else to_device(device, "create_batch")
-        kept = keeping(
-            None,
+        batch = CreateBatch(
+            self,
+            arrays,
+            dtype,
+            device,
+            requires_grad,
+            names,
             overflow,
             ttl,
+            lease,
+            replace,
             report,
-            "create_batch",
-            lease=lease,
-            replace=replace,
         )
-        sources = []
-        for array in arrays:
-            if not isinstance(array, np.ndarray):
-                raise InvalidTypeError(
-                    f"expected np.ndarray (got {type_name(array)})"
-                )
-            source = to_source(array)
-            check_grad(target or ALL_DTYPES[source.dtype], requires_grad)
-            sources.append(source)
-        made = native.create_batch(
-            self._open,
-            sources,
-            _ids(names, len(sources)),
-            None if target is None else target._code,
-            "" if place is None else place._canonical,
-            requires_grad,
-            kept.overflow,
-            kept.ttl,
-            kept.lease,
-            kept.replace,
-            kept.report,
-        )
-        return self._handles_on(made)
+        return self._handles_on(batch.call.run())
 
     def to_batch(
         self,
@@ -147,33 +278,10 @@ class Batches:
             What :meth:`RemoteTensor.to` raises for the first tensor that is
             refused. Then none of the results is kept.
         """
-        wanted = parse_to(args, kwargs)
-        kept = keeping(None, overflow, ttl, report, "to_batch")
-        results = self._mine(tensors, "to_batch")
-        ids = _ids(names, len(results))
-        changing = [
-            place
-            for place, tensor in enumerate(results)
-            if ids or kept.report or tensor._changes(wanted)
-        ]
-        operation = (
-            "to",
-            None if wanted.dtype is None else wanted.dtype._code,
-            "" if wanted.device is None else wanted.device._canonical,
-            wanted.copy,
-            kept.overflow,
-            kept.report,
+        batch = TransformBatch(
+            self, tensors, args, kwargs, names, overflow, ttl, report
         )
-        made = native.transform_batch(
-            self._open,
-            [results[place]._handle for place in changing],
-            [operation],
-            ids,
-            kept.ttl,
-        )
-        for place, handle in zip(changing, made, strict=True):
-            results[place] = RemoteTensor._make(self, handle)  # type: ignore[arg-type]
-        return results
+        return batch.results(self._handles_on(batch.call.run()))
 
     def get_batch(self, names: Iterable[str]) -> list[RemoteTensor]:
         """Handles on the tensors of these names, each as ``client[name]``.
@@ -183,9 +291,8 @@ class Batches:
         NotFoundError
             There is no tensor of the first name of which that is so.
         """
-        connection = self._open
-        names = _ids(names, None)
-        return self._handles_on(native.get_batch(connection, names))
+        call = native.GetBatchCall(self._open, batch_ids(names))
+        return self._handles_on(call.run())
 
     def numpy_batch(
         self,
@@ -218,21 +325,9 @@ class Batches:
             What :meth:`RemoteTensor.numpy` raises for the first tensor that
             is refused.
         """
-        wanted = None if dtype is None else to_dtype(dtype, "numpy_batch")
-        code = None if wanted is None else wanted._code
-        policy = overflow_code(overflow)
-        mine = self._mine(tensors, "numpy_batch")
-        if not check_bool(force, "numpy_batch", "force"):
-            for tensor in mine:
-                tensor._check_readable()
-        handles = [tensor._handle for tensor in mine]
-        results = [
-            allocate(handle.read_layout((), code, policy, force))
-            for handle in handles
-        ]
-        memories = [result.memory for result in results]
-        native.read_batch(self._open, handles, memories, code, policy, force)
-        return [result.array for result in results]
+        batch = ReadBatch(self, tensors, force, dtype, overflow)
+        batch.call.run()
+        return batch.arrays
 
     def delete_batch(self, tensors: Iterable[RemoteTensor]) -> None:
         """Deletes many tensors, named or not, as :meth:`RemoteTensor.delete`.
@@ -242,36 +337,33 @@ class Batches:
         StateError
             One of them was deleted before; then all others stay.
         """
-        doomed = self._mine(tensors, "delete_batch")
-        handles = [tensor._handle for tensor in doomed]
-        for tensor in doomed:
-            tensor._native = None
-        native.delete_batch(self._open, handles)
+        DeleteBatch(self, tensors).call.run()
 
-    def _mine(
-        self, tensors: Iterable[RemoteTensor], function: str
-    ) -> list[RemoteTensor]:
-        """The tensors as a new list; refuses those of other clients."""
-        mine = [*tensors]
-        for tensor in mine:
-            if not is_tensor(tensor):
-                raise InvalidTypeError(
-                    f"{function}(): argument 'tensors' must be tensors, not "
-                    f"{type_name(tensor)}"
-                )
-            if tensor._client is not self:
-                raise InvalidArgumentError(
-                    f"{function}(): a tensor is one of another client"
-                )
-        return mine
-
-    def _handles_on(
-        self: Any, made: list[native.Tensor]
-    ) -> list[RemoteTensor]:
+    def _handles_on(self, made: list[native.Tensor]) -> list[RemoteTensor]:
         return [RemoteTensor._make(self, one) for one in made]
 
 
-def _ids(names: Iterable[str] | None, count: int | None) -> list[str]:
+def _of_client(
+    client: Connection, tensors: Iterable[_TensorT], function: str
+) -> list[_TensorT]:
+    """The tensors as a new list; refuses those of other clients."""
+    mine = [*tensors]
+    for tensor in mine:
+        if not is_tensor(tensor):
+            raise InvalidTypeError(
+                f"{function}(): argument 'tensors' must be tensors, not "
+                f"{type_name(tensor)}"
+            )
+        if tensor._client is not client:
+            raise InvalidArgumentError(
+                f"{function}(): a tensor is one of another client"
+            )
+    return mine
+
+
+def batch_ids(
+    names: Iterable[str] | None, count: int | None = None
+) -> list[str]:
     """The ids to ask for; none without names."""
     if names is None:
         return []

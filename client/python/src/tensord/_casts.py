@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tensord._arguments import (
     ToArguments,
@@ -17,9 +17,6 @@ from tensord._device import to_device
 from tensord._dtype import ALL_DTYPES, BY_NAME, find_dtype
 from tensord._dtype import dtype as DType
 from tensord.errors import InvalidArgumentError, InvalidTypeError, StateError
-
-if TYPE_CHECKING:
-    from tensord._tensor import RemoteTensor
 
 _BY_LEGACY_NAME = {one._legacy: one for one in ALL_DTYPES}
 _LEGACY_TYPE = re.compile(r"(?:tensord|torch)\.(cuda\.)?([A-Za-z0-9_]+)Tensor")
@@ -43,7 +40,11 @@ def _parse_type(wanted: Any) -> tuple[DType, Device | None]:
     raise InvalidTypeError("dtype must be a type, str, or dtype object")
 
 
-class Casts:
+# What a method that makes a tensor gives: the tensor, or what is to be awaited.
+TensorT = TypeVar("TensorT")
+
+
+class Casts(Generic[TensorT]):
     """Casts and transfers; see :class:`tensord.RemoteTensor`."""
 
     __slots__ = ()
@@ -54,9 +55,8 @@ class Casts:
         def dtype(self) -> DType: ...
         @property
         def device(self) -> Device: ...
-        def _transform(
-            self, *operations: Any, **options: Any
-        ) -> RemoteTensor: ...
+        def _itself(self) -> TensorT: ...
+        def _transform(self, *operations: Any, **options: Any) -> TensorT: ...
 
     def _keeps(
         self, wanted: ToArguments
@@ -82,13 +82,13 @@ class Casts:
         report: builtins.bool = False,
         function: str = "to",
         **replacing: Any,
-    ) -> RemoteTensor:
+    ) -> TensorT:
         kept = keeping(name, overflow, ttl, report, function, **replacing)
         same_dtype, same_device = self._keeps(wanted)
         same = same_dtype and same_device and not wanted.copy
         replaces = kept.replace or kept.if_match
         if same and name is None and not report and not replaces:
-            return self  # type: ignore[return-value]
+            return self._itself()
         operation = (
             "to",
             None if same_dtype else wanted.dtype._code,  # type: ignore[union-attr]
@@ -110,7 +110,7 @@ class Casts:
         if_match: str | None = None,
         report: builtins.bool = False,
         **kwargs: Any,
-    ) -> RemoteTensor:
+    ) -> TensorT:
         """Casts, or moves to another device.
 
         Takes PyTorch's overloads: ``to(dtype)``, ``to(device)``,
@@ -155,54 +155,54 @@ class Casts:
             if_match=if_match,
         )
 
-    def _cast(self, name: str, overflow: str) -> RemoteTensor:
+    def _cast(self, name: str, overflow: str) -> TensorT:
         return self._to(ToArguments(BY_NAME[name], None, False), overflow)
 
-    def bool(self, *, overflow: str = "torch") -> RemoteTensor:
+    def bool(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.bool)``."""
         return self._cast("bool", overflow)
 
-    def byte(self, *, overflow: str = "torch") -> RemoteTensor:
+    def byte(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.uint8)``."""
         return self._cast("uint8", overflow)
 
-    def char(self, *, overflow: str = "torch") -> RemoteTensor:
+    def char(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.int8)``."""
         return self._cast("int8", overflow)
 
-    def short(self, *, overflow: str = "torch") -> RemoteTensor:
+    def short(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.int16)``."""
         return self._cast("int16", overflow)
 
-    def int(self, *, overflow: str = "torch") -> RemoteTensor:
+    def int(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.int32)``."""
         return self._cast("int32", overflow)
 
-    def long(self, *, overflow: str = "torch") -> RemoteTensor:
+    def long(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.int64)``."""
         return self._cast("int64", overflow)
 
-    def half(self, *, overflow: str = "torch") -> RemoteTensor:
+    def half(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.float16)``."""
         return self._cast("float16", overflow)
 
-    def bfloat16(self, *, overflow: str = "torch") -> RemoteTensor:
+    def bfloat16(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.bfloat16)``."""
         return self._cast("bfloat16", overflow)
 
-    def float(self, *, overflow: str = "torch") -> RemoteTensor:
+    def float(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.float32)``."""
         return self._cast("float32", overflow)
 
-    def double(self, *, overflow: str = "torch") -> RemoteTensor:
+    def double(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.float64)``."""
         return self._cast("float64", overflow)
 
-    def cfloat(self, *, overflow: str = "torch") -> RemoteTensor:
+    def cfloat(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.complex64)``."""
         return self._cast("complex64", overflow)
 
-    def cdouble(self, *, overflow: str = "torch") -> RemoteTensor:
+    def cdouble(self, *, overflow: str = "torch") -> TensorT:
         """``to(tensord.complex128)``."""
         return self._cast("complex128", overflow)
 
@@ -213,7 +213,7 @@ class Casts:
         *,
         overflow: str = "torch",
         report: builtins.bool = False,
-    ) -> RemoteTensor | str:
+    ) -> TensorT | str:
         """The name of this tensor's legacy type, or a cast to `dtype`.
 
         Parameters
@@ -238,13 +238,13 @@ class Casts:
             function="type",
         )
 
-    def cpu(self) -> RemoteTensor:
+    def cpu(self) -> TensorT:
         """This tensor in CPU memory; the very same if it is there."""
         return self._to(ToArguments(None, Device("cpu"), False))
 
     def cuda(
         self, device: Any = None, non_blocking: builtins.bool = False
-    ) -> RemoteTensor:
+    ) -> TensorT:
         """This tensor on a CUDA device; the very same if it is there."""
         check_bool(non_blocking, "cuda", "non_blocking")
         wanted = to_device("cuda" if device is None else device, "cuda")

@@ -1,11 +1,12 @@
 """The C++ client; private to this package. Dtypes and overflow policies are
 the numbers of its enums, and errors are those of tensord.errors."""
 
-import builtins
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, Generic, TypedDict, TypeVar
 
 from numpy import ndarray
+
+_Result = TypeVar("_Result")
 
 _Layout = tuple[int, tuple[int, ...], tuple[int, ...], int]
 
@@ -29,8 +30,41 @@ class Info(TypedDict):
     conversion_report: tuple[int, int, int, float] | None
 
 class Client:
-    @staticmethod
-    def connect(
+    def leak(self) -> None: ...
+
+class Tensor:
+    def info(self) -> Info: ...
+    def owned(self) -> bool: ...
+    def read_layout(
+        self,
+        index: Sequence[Any],
+        dtype: int | None,
+        overflow: int,
+        force: bool,
+    ) -> _Layout: ...
+    def release(self) -> None: ...
+
+class Completions:
+    """Where calls that were begun wait with their results."""
+
+    def fileno(self) -> int: ...
+    # Keys, results and exceptions.
+    def drain(
+        self,
+    ) -> list[tuple[int, Any, None] | tuple[int, None, Exception]]: ...
+
+class Cancellation:
+    def cancel(self) -> None: ...
+
+class _Call(Generic[_Result]):
+    """A call, which is made once, in one of two ways."""
+
+    def run(self) -> _Result: ...
+    def begin(self, completions: Completions, key: int, /) -> Cancellation: ...
+
+class ConnectCall(_Call[Client]):
+    def __init__(
+        self,
         target: str,
         timeout: float,
         tls: bool,
@@ -42,9 +76,12 @@ class Client:
         max_attempts: int,
         checksums: bool,
         max_connections: int,
-    ) -> Client: ...
-    def create(
+    ) -> None: ...
+
+class CreateCall(_Call[Tensor]):
+    def __init__(
         self,
+        client: Client,
         buffer: ndarray,
         dtype: int,
         big_endian: bool,
@@ -58,17 +95,12 @@ class Client:
         replace: bool,
         if_match: str,
         report: bool,
-    ) -> Tensor: ...
-    def get(self, id: str, /) -> Tensor: ...
-    def list(
-        self, page_size: int, token: str, filter: str, order_by: str, /
-    ) -> tuple[builtins.list[Info], str]: ...
-    def delete(self, id: str, allow_missing: bool, /) -> None: ...
-    def convert_layout(
-        self, buffer: ndarray, dtype: int, target_dtype: int, /
-    ) -> _Layout: ...
-    def convert(
+    ) -> None: ...
+
+class ConvertCall(_Call[None]):
+    def __init__(
         self,
+        client: Client,
         buffer: ndarray,
         dtype: int,
         big_endian: bool,
@@ -77,70 +109,106 @@ class Client:
         destination: ndarray,
         /,
     ) -> None: ...
-    def devices(self) -> builtins.list[dict[str, Any]]: ...
-    def server_info(self) -> dict[str, Any]: ...
-    def leak(self) -> None: ...
 
-class Tensor:
-    def info(self) -> Info: ...
-    def owned(self) -> bool: ...
-    def transform(
+class GetCall(_Call[Tensor]):
+    def __init__(self, client: Client, id: str, /) -> None: ...
+
+class ListCall(_Call[tuple[list[Info], str]]):
+    def __init__(
         self,
+        client: Client,
+        page_size: int,
+        token: str,
+        filter: str,
+        order_by: str,
+        /,
+    ) -> None: ...
+
+class DeleteCall(_Call[None]):
+    def __init__(self, client: Client, id: str, /) -> None: ...
+
+class DevicesCall(_Call[list[dict[str, Any]]]):
+    def __init__(self, client: Client, /) -> None: ...
+
+class ServerInfoCall(_Call[dict[str, Any]]):
+    def __init__(self, client: Client, /) -> None: ...
+
+class TransformCall(_Call[Tensor]):
+    def __init__(
+        self,
+        tensor: Tensor,
         operations: Sequence[tuple[Any, ...]],
         id: str,
         ttl: float | None,
         lease: float | None,
         replace: bool,
         if_match: str,
-    ) -> Tensor: ...
-    def set_requires_grad(self, requires_grad: bool, /) -> None: ...
-    def read_layout(
+    ) -> None: ...
+
+class SetRequiresGradCall(_Call[Info]):
+    def __init__(self, tensor: Tensor, requires_grad: bool, /) -> None: ...
+
+class ReadCall(_Call[None]):
+    def __init__(
         self,
-        index: Sequence[Any],
-        dtype: int | None,
-        overflow: int,
-        force: bool,
-    ) -> _Layout: ...
-    def read_into(
-        self,
+        tensor: Tensor,
         destination: ndarray,
         index: Sequence[Any],
         dtype: int | None,
         overflow: int,
         force: bool,
     ) -> None: ...
-    def delete(self) -> None: ...
-    def release(self) -> None: ...
 
-# One buffer, dtype and whether it is big-endian for each tensor.
-def create_batch(
-    client: Client,
-    sources: Sequence[tuple[ndarray, int, bool]],
-    ids: Sequence[str],
-    target_dtype: int | None,
-    device: str,
-    requires_grad: bool,
-    overflow: int,
-    ttl: float | None,
-    lease: float | None,
-    replace: bool,
-    report: bool,
-) -> list[Tensor]: ...
-def transform_batch(
-    client: Client,
-    tensors: Sequence[Tensor],
-    operations: Sequence[tuple[Any, ...]],
-    ids: Sequence[str],
-    ttl: float | None,
-) -> list[Tensor]: ...
-def get_batch(client: Client, ids: Sequence[str], /) -> list[Tensor]: ...
-def read_batch(
-    client: Client,
-    tensors: Sequence[Tensor],
-    destinations: Sequence[ndarray],
-    dtype: int | None,
-    overflow: int,
-    force: bool,
-) -> None: ...
-def delete_batch(client: Client, tensors: Sequence[Tensor], /) -> None: ...
+class DeleteTensorCall(_Call[None]):
+    def __init__(self, tensor: Tensor, /) -> None: ...
+
+class CreateBatchCall(_Call[list[Tensor]]):
+    # One buffer, dtype and whether it is big-endian for each tensor.
+    def __init__(
+        self,
+        client: Client,
+        sources: Sequence[tuple[ndarray, int, bool]],
+        ids: Sequence[str],
+        target_dtype: int | None,
+        device: str,
+        requires_grad: bool,
+        overflow: int,
+        ttl: float | None,
+        lease: float | None,
+        replace: bool,
+        report: bool,
+    ) -> None: ...
+
+class TransformBatchCall(_Call[list[Tensor]]):
+    def __init__(
+        self,
+        client: Client,
+        tensors: Sequence[Tensor],
+        operations: Sequence[tuple[Any, ...]],
+        ids: Sequence[str],
+        ttl: float | None,
+    ) -> None: ...
+
+class GetBatchCall(_Call[list[Tensor]]):
+    def __init__(self, client: Client, ids: Sequence[str], /) -> None: ...
+
+class ReadBatchCall(_Call[None]):
+    def __init__(
+        self,
+        client: Client,
+        tensors: Sequence[Tensor],
+        destinations: Sequence[ndarray],
+        dtype: int | None,
+        overflow: int,
+        force: bool,
+    ) -> None: ...
+
+class DeleteBatchCall(_Call[None]):
+    def __init__(
+        self, client: Client, tensors: Sequence[Tensor], /
+    ) -> None: ...
+
+def convert_layout(
+    buffer: ndarray, dtype: int, target_dtype: int, /
+) -> _Layout: ...
 def to_dlpack(array: ndarray, code: int, /) -> object: ...

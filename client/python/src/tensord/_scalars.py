@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensord._dtype import from_numpy_dtype
 from tensord.errors import InvalidArgumentError, InvalidTypeError, StateError
 
 if TYPE_CHECKING:
@@ -19,6 +20,25 @@ def _not_convertible(kind: str) -> StateError:
         f"value cannot be converted to type {kind} without overflow",
         code="INVALID_ARGUMENT",
     )
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    """The elements, as a dtype whose elements Python has."""
+    known = from_numpy_dtype(array.dtype)
+    if known is None or not known.is_floating_point or known.itemsize >= 4:
+        return array
+    return array.astype(np.float32)
+
+
+def python_element(array: np.ndarray) -> builtins.bool | int | float | complex:
+    """The one element as a Python number."""
+    element: builtins.bool | int | float | complex = _widened(array).item()
+    return element
+
+
+def python_list(array: np.ndarray) -> Any:
+    """The elements as nested lists; a number for a 0-d array."""
+    return _widened(array).tolist()
 
 
 class Scalars:
@@ -37,29 +57,17 @@ class Scalars:
         @property
         def ndim(self) -> int: ...
         def numel(self) -> int: ...
+        def _check_item(self) -> None: ...
         def _read(self, *args: Any, **kwargs: Any) -> np.ndarray: ...
-
-    def _read_wide(self) -> np.ndarray:
-        """The elements, as a dtype whose elements Python has."""
-        array = self._read(force=True)
-        narrow = self.dtype.is_floating_point and self.dtype.itemsize < 4
-        return array.astype(np.float32) if narrow else array
 
     def item(self) -> builtins.bool | int | float | complex:
         """The one element."""
-        count = self.numel()
-        if count != 1:
-            raise StateError(
-                f"a Tensor with {count} elements cannot be converted to Scalar",
-                code="INVALID_ARGUMENT",
-            )
-        element: builtins.bool | int | float | complex
-        element = self._read_wide().item()
-        return element
+        self._check_item()
+        return python_element(self._read(force=True))
 
     def tolist(self) -> Any:
         """The elements as nested lists; a number for a 0-d tensor."""
-        return self._read_wide().tolist()
+        return python_list(self._read(force=True))
 
     def _only_element(self) -> Any:
         if self.numel() != 1:
@@ -105,7 +113,7 @@ class Scalars:
                 "only integer tensors of a single element can be converted to "
                 "an index"
             )
-        return operator.index(self._read_wide().item())
+        return operator.index(self._read(force=True).item())
 
     def __format__(self, spec: str) -> str:
         if self.ndim == 0:
@@ -119,4 +127,4 @@ class Scalars:
                 f"passed in a {type(element)}.",
                 code="INVALID_ARGUMENT",
             )
-        return bool((self._read_wide() == element).any())
+        return bool((_widened(self._read(force=True)) == element).any())

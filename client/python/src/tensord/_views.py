@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tensord._arguments import dimension, sizes
 from tensord._dtype import dtype
@@ -12,10 +12,13 @@ from tensord.errors import InvalidTypeError, StateError, UnimplementedError
 
 if TYPE_CHECKING:
     from tensord._device import Size
-    from tensord._tensor import RemoteTensor
 
 
-class Views:
+# What a method that makes a tensor gives: the tensor, or what is to be awaited.
+TensorT = TypeVar("TensorT")
+
+
+class Views(Generic[TensorT]):
     """Views and copies of another shape; see :class:`tensord.RemoteTensor`."""
 
     __slots__ = ()
@@ -26,12 +29,11 @@ class Views:
         def shape(self) -> Size: ...
         @property
         def ndim(self) -> int: ...
-        def _transform(
-            self, *operations: Any, **options: Any
-        ) -> RemoteTensor: ...
+        def _itself(self) -> TensorT: ...
+        def _transform(self, *operations: Any, **options: Any) -> TensorT: ...
         def is_contiguous(self) -> bool: ...
 
-    def __getitem__(self, key: Any) -> RemoteTensor:
+    def __getitem__(self, key: Any) -> TensorT:
         """A view of some of the elements; basic indexing only."""
         return self._transform(("index", index_terms(key, self.ndim)))
 
@@ -40,31 +42,31 @@ class Views:
             raise InvalidTypeError("len() of a 0-d tensor")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[RemoteTensor]:
+    def __iter__(self) -> Iterator[TensorT]:
         if self.ndim == 0:
             raise InvalidTypeError("iteration over a 0-d tensor")
         return (self[i] for i in range(len(self)))
 
-    def detach(self) -> RemoteTensor:
+    def detach(self) -> TensorT:
         """A view that does not require grad."""
         return self._transform(("detach",))
 
-    def clone(self) -> RemoteTensor:
+    def clone(self) -> TensorT:
         """A copy in storage of its own."""
         return self._transform(("clone",))
 
-    def contiguous(self) -> RemoteTensor:
+    def contiguous(self) -> TensorT:
         """This tensor in C order; the very same if it is."""
         if self.is_contiguous():
-            return self  # type: ignore[return-value]
+            return self._itself()
         return self._transform(("contiguous",))
 
-    def reshape(self, *shape: Any, **named: Any) -> RemoteTensor:
+    def reshape(self, *shape: Any, **named: Any) -> TensorT:
         """The same elements in another shape; a view where strides allow."""
         wanted = _shape_argument(shape, named, "reshape", "shape")
         return self._transform(("reshape", wanted, False))
 
-    def view(self, *shape: Any, **named: Any) -> RemoteTensor:
+    def view(self, *shape: Any, **named: Any) -> TensorT:
         """The same elements in another shape, never copied.
 
         Raises
@@ -83,17 +85,17 @@ class Views:
         wanted = _shape_argument(shape, named, "view", "size")
         return self._transform(("reshape", wanted, True))
 
-    def permute(self, *dims: Any, **named: Any) -> RemoteTensor:
+    def permute(self, *dims: Any, **named: Any) -> TensorT:
         """A view with its dimensions in another order."""
         wanted = _shape_argument(dims, named, "permute", "dims")
         _check_permutation(wanted, self.ndim)
         return self._transform(("permute", wanted))
 
-    def transpose(self, dim0: int, dim1: int) -> RemoteTensor:
+    def transpose(self, dim0: int, dim1: int) -> TensorT:
         """A view with two dimensions exchanged."""
         return self._swap(dim0, dim1, "TransposeBackward0")
 
-    def _swap(self, dim0: Any, dim1: Any, grad_fn: str) -> RemoteTensor:
+    def _swap(self, dim0: Any, dim1: Any, grad_fn: str) -> TensorT:
         first = dimension(dim0, self.ndim, "transpose")
         second = dimension(dim1, self.ndim, "transpose")
         order = list(range(self.ndim))
@@ -101,7 +103,7 @@ class Views:
             order[first], order[second] = order[second], order[first]
         return self._transform(("permute", order), grad_fn=grad_fn)
 
-    def t(self) -> RemoteTensor:
+    def t(self) -> TensorT:
         """The transpose of a tensor with at most two dimensions."""
         if self.ndim > 2:
             raise StateError(
@@ -112,12 +114,12 @@ class Views:
         return self._swap(0, -1, "TBackward0")
 
     @property
-    def T(self) -> RemoteTensor:
+    def T(self) -> TensorT:
         """A view with its dimensions in reverse order."""
         return self._transform(("permute", list(range(self.ndim))[::-1]))
 
     @property
-    def mT(self) -> RemoteTensor:
+    def mT(self) -> TensorT:
         """A view with its last two dimensions exchanged."""
         if self.ndim == 1:
             raise StateError(
@@ -127,7 +129,7 @@ class Views:
             )
         return self._swap(-2 if self.ndim else 0, -1, "TransposeBackward0")
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> RemoteTensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> TensorT:
         """Dimensions `start_dim` to `end_dim` as one."""
         first = dimension(start_dim, self.ndim, "flatten")
         last = dimension(end_dim, self.ndim, "flatten")
@@ -138,14 +140,14 @@ class Views:
                 code="INVALID_ARGUMENT",
             )
         if first == last and self.ndim > 0:
-            return self  # type: ignore[return-value]
+            return self._itself()
         count = 1
         for size in self.shape[first : last + 1]:
             count *= size
         shape = [*self.shape[:first], count, *self.shape[last + 1 :]]
         return self._transform(("reshape", shape, False))
 
-    def squeeze(self, dim: int | Sequence[int] | None = None) -> RemoteTensor:
+    def squeeze(self, dim: int | Sequence[int] | None = None) -> TensorT:
         """A view without dimensions of size 1, or without those of `dim`."""
         if dim is None:
             dropped, grad_fn = set(range(self.ndim)), "SqueezeBackward0"
@@ -172,7 +174,7 @@ class Views:
             seen.add(number)
         return seen
 
-    def unsqueeze(self, dim: int) -> RemoteTensor:
+    def unsqueeze(self, dim: int) -> TensorT:
         """A view with a new dimension of size 1 at `dim`."""
         place = dimension(dim, self.ndim + 1, "unsqueeze")
         terms = [(None, None, None)] * place + [None]
