@@ -17,6 +17,7 @@ from tensord._connection import checked_name, connect_call
 from tensord._constructors import Constructors, copy_steps
 from tensord._device import device
 from tensord._dtype import BY_NAME, dtype
+from tensord._endpoint import endpoint
 from tensord._info import (
     DeviceInfo,
     ServerInfo,
@@ -34,7 +35,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 def connect(
-    target: str = "localhost:50051",
+    target: str | None = None,
     timeout: float = 30.0,
     *,
     tls: bool = False,
@@ -56,7 +57,11 @@ def connect(
     Parameters
     ----------
     target
-        ``"host:port"`` or ``"unix:PATH"``.
+        ``"host:port"``, ``"unix:PATH"``, ``"tensord://host:port"``, or with
+        TLS ``"tensords://host:port"``. Without one the environment says:
+        ``TENSORD_URL`` (``localhost:50051`` if not), ``TENSORD_TOKEN`` and
+        ``TENSORD_CLIENT_TLS_CA``, ``_CERT`` and ``_KEY`` stand for this
+        argument and those below that are not given.
     timeout
         Most seconds that connecting may take, and each call that moves no
         array.
@@ -92,25 +97,16 @@ def connect(
     Raises
     ------
     InvalidArgumentError
-        `target` is neither of the two, a file can not be used, or `token` is
-        none of RFC 6750, or could be read by others on its way.
+        `target` is none of these, a file can not be used, or `token` is none
+        of RFC 6750, or could be read by others on its way.
     UnavailableError, DeadlineExceededError
         No server answers there.
     """
+    where = endpoint(target, tls, tls_ca, tls_cert, tls_key, token)
     call = connect_call(
-        target,
-        timeout,
-        tls,
-        tls_ca,
-        tls_cert,
-        tls_key,
-        token,
-        insecure,
-        max_attempts,
-        checksums,
-        max_connections,
+        where, timeout, insecure, max_attempts, checksums, max_connections
     )
-    return Client._make(call.run(), target)
+    return Client._make(call.run(), where.target)
 
 
 class Client(Constructors[RemoteTensor], Batches):

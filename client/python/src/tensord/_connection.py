@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tensord import _native as native
 from tensord._dtype import type_name
+from tensord._endpoint import Endpoint
 from tensord.errors import InvalidTypeError, StateError
 
 if TYPE_CHECKING:
@@ -80,13 +81,8 @@ class Connection:
 
 
 def connect_call(
-    target: str,
+    where: Endpoint,
     timeout: float,
-    tls: bool,
-    tls_ca: str | os.PathLike[str] | None,
-    tls_cert: str | os.PathLike[str] | None,
-    tls_key: str | os.PathLike[str] | None,
-    token: str | None,
     insecure: bool,
     max_attempts: int,
     checksums: bool,
@@ -94,13 +90,13 @@ def connect_call(
 ) -> native.ConnectCall:
     """What connects, with the arguments of :func:`tensord.connect`."""
     return native.ConnectCall(
-        target,
+        where.target,
         float(timeout),
-        tls,
-        os.fspath(tls_ca or ""),
-        os.fspath(tls_cert or ""),
-        os.fspath(tls_key or ""),
-        token or "",
+        where.tls,
+        where.tls_ca,
+        where.tls_cert,
+        where.tls_key,
+        where.token,
         bool(insecure),
         int(max_attempts),
         bool(checksums),

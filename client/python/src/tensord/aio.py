@@ -52,6 +52,7 @@ from tensord._described import Described
 from tensord._device import device as Device
 from tensord._dtype import BY_NAME, to_dtype
 from tensord._dtype import dtype as DType
+from tensord._endpoint import endpoint
 from tensord._info import (
     DeviceInfo,
     ServerInfo,
@@ -316,7 +317,7 @@ class RemoteTensor(Described, Casts[PendingTensor], Views[PendingTensor]):
 
 
 async def connect(
-    target: str = "localhost:50051",
+    target: str | None = None,
     timeout: float = 30.0,
     *,
     tls: bool = False,
@@ -333,27 +334,17 @@ async def connect(
 
     The client belongs to the running event loop.
     """
+    where = endpoint(target, tls, tls_ca, tls_cert, tls_key, token)
+    call = connect_call(
+        where, timeout, insecure, max_attempts, checksums, max_connections
+    )
     calls = _Calls()
     try:
-        connection = await calls.run(
-            connect_call(
-                target,
-                timeout,
-                tls,
-                tls_ca,
-                tls_cert,
-                tls_key,
-                token,
-                insecure,
-                max_attempts,
-                checksums,
-                max_connections,
-            )
-        )
+        connection = await calls.run(call)
     except BaseException:
         calls.stop()
         raise
-    client = Client._make(connection, target)
+    client = Client._make(connection, where.target)
     client._calls = calls
     return client
 
