@@ -158,6 +158,7 @@ inline constexpr std::string_view kTokenMalformed = "TOKEN_MALFORMED";
 inline constexpr std::string_view kTokenInvalid = "TOKEN_INVALID";
 inline constexpr std::string_view kTokenExposed = "TOKEN_EXPOSED";
 inline constexpr std::string_view kTraceparentInvalid = "TRACEPARENT_INVALID";
+inline constexpr std::string_view kForked = "FORKED";
 inline constexpr std::string_view kRoleMissing = "ROLE_MISSING";
 inline constexpr std::string_view kTensorDenied = "TENSOR_DENIED";
 inline constexpr std::string_view kUploadDenied = "UPLOAD_DENIED";

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/ascii.h"
+#include "client/cpp/src/fork.h"
 #include "core/error.h"
 
 namespace tensord {
@@ -27,6 +28,9 @@ CallState::CallState(client::EventQueue& queue, bool owns_thread,
           .traceparent = options.traceparent} {}
 
 absl::Status Check(const CallOptions& options) {
+  if (absl::Status status = client::CheckNotForked(); !status.ok()) {
+    return status;
+  }
   const std::string& trace = options.traceparent;
   if (std::all_of(trace.begin(), trace.end(), [](char c) {
         return absl::ascii_isprint(static_cast<unsigned char>(c));

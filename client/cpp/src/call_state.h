@@ -36,7 +36,7 @@ class CallState {
 };
 
 // INVALID_ARGUMENT (TRACEPARENT_INVALID): gRPC could not carry the trace
-// context.
+// context. FAILED_PRECONDITION (FORKED): it could make no call at all.
 absl::Status Check(const CallOptions& options);
 
 namespace internal {
@@ -47,11 +47,17 @@ using ResultOf = std::decay_t<decltype(client::Wait(
     std::declval<Work&>()(std::declval<const client::Execution&>())))>;
 
 template <class T, class Work>
-client::Task<T> Carry(const client::Execution& execution, absl::Status checked,
-                      Work work) {
-  if (!checked.ok()) co_return checked;
+client::Task<T> Carry(const client::Execution& execution, Work work) {
   co_return co_await work(execution);
 }
+
+// A call that was refused before it began.
+template <class T>
+class RefusedCall final : public FutureState<T> {
+ public:
+  explicit RefusedCall(const absl::Status& status) { this->Set(T(status)); }
+  void Cancel() override {}
+};
 
 template <class T>
 class BackgroundCall final : public FutureState<T> {
@@ -90,12 +96,14 @@ Future<internal::ResultOf<Work>> BeginCall(const ClientOptions& defaults,
                                            const CallOptions& options,
                                            Work work) {
   using T = internal::ResultOf<Work>;
+  if (absl::Status status = Check(options); !status.ok()) {
+    return Future<T>(std::make_shared<internal::RefusedCall<T>>(status));
+  }
   const auto call =
       std::make_shared<internal::BackgroundCall<T>>(defaults, options);
   Future<T> future(call);
-  client::Start(
-      internal::Carry<T>(call->execution(), Check(options), std::move(work)),
-      [call](T result) { call->Set(std::move(result)); });
+  client::Start(internal::Carry<T>(call->execution(), std::move(work)),
+                [call](T result) { call->Set(std::move(result)); });
   return future;
 }
 

@@ -15,6 +15,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/src/fork.h"
 #include "core/bearer_token.h"
 #include "core/error.h"
 #include "core/memory/freed_memory.h"
@@ -217,6 +218,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
   const absl::StatusOr<std::string> uri = TargetUri(target);
   if (!uri.ok()) return uri.status();
   absl::Status status = CheckToken(target, options);
+  if (status.ok()) status = CheckNotForked();
   if (!status.ok()) return status;
   std::shared_ptr<grpc::ChannelCredentials> credentials =
       grpc::InsecureChannelCredentials();
@@ -226,6 +228,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
     credentials = *std::move(tls);
   }
   SetUpAllocator();
+  WatchForks();
   return grpc::CreateCustomChannel(*uri, credentials, ChannelArgs());
 }
 

@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/envelope.h"
+#include "client/cpp/src/fork.h"
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/request_id.h"
 #include "client/cpp/src/status.h"
@@ -29,6 +31,11 @@ absl::StatusOr<TensorInfo> ToInfo(const absl::StatusOr<v1::Tensor>& tensor) {
 
 }  // namespace
 
+bool ClientImpl::IsGivenUp(const Execution& execution,
+                           const absl::Status& status) {
+  return !status.ok() && execution.group->is_cancelled();
+}
+
 ClientImpl::ClientImpl(const std::shared_ptr<grpc::Channel>& channel,
                        std::string_view target, const ClientOptions& options)
     : options_(options),
@@ -43,7 +50,10 @@ ClientImpl::Answer<std::shared_ptr<ClientImpl>> ClientImpl::Connect(
   const auto channel = client::OpenChannel(target, options);
   if (!channel.ok()) co_return channel.status();
   const std::shared_ptr<ClientImpl> impl(
-      new ClientImpl(*channel, target, options));
+      new ClientImpl(*channel, target, options), [](const ClientImpl* unused) {
+        // Taking a connection down would wait for threads that are not there.
+        if (!client::IsForked()) delete unused;
+      });
   absl::Status status = co_await impl->Greet(execution);
   if (!status.ok()) co_return status;
   co_return impl;
@@ -86,8 +96,12 @@ ClientImpl::Answer<TensorInfo> ClientImpl::Create(
     *request.mutable_raw()->mutable_spec() = plan->spec;
     request.mutable_raw()->set_data(client::Pack(*plan));
     *request.mutable_options() = *std::move(tensor_options);
-    co_return ToInfo(
-        co_await Call(execution, &Stub::AsyncCreateTensor, request));
+    const auto made =
+        co_await Call(execution, &Stub::AsyncCreateTensor, request);
+    if (IsGivenUp(execution, made.status()) && options.id.empty()) {
+      co_await DeleteUnheardOf(execution, request.request_id());
+    }
+    co_return ToInfo(made);
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
@@ -112,8 +126,12 @@ ClientImpl::Answer<TensorInfo> ClientImpl::CreateFromNpy(
     request.set_request_id(client::NewRequestId());
     request.set_npy(file.data(), file.size());
     *request.mutable_options() = *std::move(tensor_options);
-    co_return ToInfo(
-        co_await Call(execution, &Stub::AsyncCreateTensor, request));
+    const auto made =
+        co_await Call(execution, &Stub::AsyncCreateTensor, request);
+    if (IsGivenUp(execution, made.status()) && options.id.empty()) {
+      co_await DeleteUnheardOf(execution, request.request_id());
+    }
+    co_return ToInfo(made);
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
@@ -150,8 +168,12 @@ ClientImpl::Answer<TensorInfo> ClientImpl::Transform(
   request->set_name(client::ToName(id));
   client::SetNewId(options, *request);
   request->set_request_id(client::NewRequestId());
-  co_return ToInfo(
-      co_await Call(execution, &Stub::AsyncTransformTensor, *request));
+  const auto made =
+      co_await Call(execution, &Stub::AsyncTransformTensor, *request);
+  if (IsGivenUp(execution, made.status()) && options.id.empty()) {
+    co_await DeleteUnheardOf(execution, request->request_id());
+  }
+  co_return ToInfo(made);
 }
 
 ClientImpl::Answer<TensorInfo> ClientImpl::SetRequiresGrad(
@@ -194,6 +216,36 @@ ClientImpl::Answer<TensorPage> ClientImpl::List(const Execution& execution,
     page.tensors.push_back(*std::move(info));
   }
   co_return page;
+}
+
+ClientImpl::Cleanup ClientImpl::DeleteUnheardOf(const Execution& execution,
+                                                const std::string& request_id) {
+  constexpr absl::Duration kPause = absl::Milliseconds(10);
+  client::CallGroup nothing_ends_it;
+  Execution hurried = execution;
+  hurried.group = &nothing_ends_it;
+  hurried.timeout = std::min(execution.timeout, kDeleteOwnedTimeout);
+  hurried.max_attempts = 1;
+  v1::QueryUploadRequest query;
+  query.set_request_id(request_id);
+  const absl::Time deadline = absl::Now() + hurried.timeout;
+  for (;;) {
+    const auto found = co_await Call(hurried, &Stub::AsyncQueryUpload, query);
+    if (found.ok() && found->has_tensor()) {
+      const auto tensor = client::FromProto(found->tensor());
+      if (!tensor.ok()) break;
+      const absl::Status deleted =
+          co_await Delete(hurried, tensor->id, /*allow_missing=*/true);
+      deleted.IgnoreError();
+      break;
+    }
+    if (GetErrorReason(found.status()) != reason::kRequestInProgress ||
+        absl::Now() > deadline) {
+      break;
+    }
+    co_await client::Pause(hurried, kPause);
+  }
+  co_return client::Nothing();
 }
 
 ClientImpl::Done ClientImpl::Delete(const Execution& execution,

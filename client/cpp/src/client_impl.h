@@ -59,6 +59,7 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
  public:
   using Execution = client::Execution;
   using Done = client::Task<absl::Status>;
+  using Cleanup = client::Task<client::Nothing>;
   template <class T>
   using Answer = client::Task<absl::StatusOr<T>>;
   // One for each place of a batch.
@@ -166,6 +167,13 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
                                const std::string& id,
                                absl::Span<const Operation> operations,
                                const TransformOptions& options);
+  // Deletes the tensor without an id that a request may have made although its
+  // caller has given it up: nobody else knows of it. As far as that is possible
+  // in five seconds.
+  Cleanup DeleteUnheardOf(const Execution& execution,
+                          const std::string& request_id);
+  // Whether a task failed and has been given up.
+  static bool IsGivenUp(const Execution& execution, const absl::Status& status);
   // A handle on what a task made.
   Answer<RemoteTensor> ToHandle(Answer<TensorInfo> info, bool owned);
 

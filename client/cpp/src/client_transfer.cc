@@ -94,16 +94,23 @@ ClientImpl::Answer<TensorInfo> ClientImpl::Upload(
                            declaration.array().has_raw()
                                ? std::min(max_connections_, max_upload_parts_)
                                : 1);
+  const bool is_owned = declaration.tensor_id().empty();
   absl::StatusOr<std::optional<TensorInfo>> uploaded;
   if (parts.size() > 1) {
     declaration.set_request_id(client::NewRequestId());
     uploaded = co_await UploadParts(execution, declaration, plan, parts);
+    if (IsGivenUp(execution, uploaded.status()) && is_owned) {
+      co_await DeleteUnheardOf(execution, declaration.request_id());
+    }
     if (!uploaded.ok()) co_return uploaded.status();
     if (uploaded->has_value()) co_return **std::move(uploaded);
   }
   declaration.set_request_id(client::NewRequestId());
   uploaded = co_await UploadPart(execution, declaration, plan,
                                  Whole(plan.total_bytes), 0);
+  if (IsGivenUp(execution, uploaded.status()) && is_owned) {
+    co_await DeleteUnheardOf(execution, declaration.request_id());
+  }
   if (!uploaded.ok()) co_return uploaded.status();
   if (!uploaded->has_value()) {
     co_return client::MalformedAnswer("a tensor without a name");

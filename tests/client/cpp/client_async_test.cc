@@ -1,5 +1,7 @@
 // Calls that no thread waits for, and what a call may be told.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -231,6 +233,25 @@ TEST_F(ClientAsyncTest, AFutureThatGoesGivesItsCallUp) {
         {.data = memory.data(), .dtype = DType::kUInt8, .shape = {kBytes}});
     absl::SleepFor(absl::Microseconds(Between(random_, 0, 3000)));
   }
+}
+
+// gRPC would wait for threads that are not there.
+TEST_F(ClientAsyncTest, AProcessThatIsForkedMakesNoCalls) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto is_told = [](const auto& result) {
+      return GetErrorReason(result.status()) == reason::kForked;
+    };
+    const bool all = is_told(client().Get("a")) &&
+                     is_told(client().GetAsync("a").Get()) &&
+                     is_told(Client::Connect(target())) &&
+                     is_told(Client::ConnectAsync(target()).Get());
+    _exit(all ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(client().List().ok());
 }
 
 class CallOptionsTest : public ::testing::Test {

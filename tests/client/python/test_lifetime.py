@@ -172,7 +172,52 @@ def test_a_forked_child_leaves_the_parent_s_tensors_alone(
     )
     code, output, errors = run_python(script, server.target)
     assert (code, errors) == (0, "")
-    assert output == "the client is closed\n[1.0, 2.0]\n"
+    message, elements = output.splitlines()
+    assert message.startswith("the client is one of the process that this one")
+    assert elements == "[1.0, 2.0]"
+
+
+# gRPC would wait for threads that are not there.
+@pytest.mark.parametrize(
+    "connect",
+    ["tensord.connect(t)", "asyncio.run(tensord.aio.connect(t))"],
+)
+def test_a_forked_child_does_not_connect(server, run_python, connect):
+    script = (
+        "import asyncio, os, sys, tensord, tensord.aio\n"
+        "t = sys.argv[1]\n"
+        "c = tensord.connect(t)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        f"    try: {connect}\n"
+        "    except tensord.StateError as error:\n"
+        "        print(error.reason, error, flush=True)\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "print(c.tensor([1]).tolist())\n"
+    )
+    code, output, errors = run_python(script, server.target)
+    assert (code, errors) == (0, "")
+    message, elements = output.splitlines()
+    assert message.startswith("FORKED this process was forked from one that")
+    assert "'spawn' or 'forkserver'" in message
+    assert elements == "[1]"
+
+
+def test_processes_that_fork_first_connect_on_their_own(server, run_python):
+    script = (
+        "import multiprocessing, sys, tensord\n"
+        "def total(number):\n"
+        "    with tensord.connect(sys.argv[1]) as c:\n"
+        "        return int(c.tensor([number, 1]).numpy().sum())\n"
+        "with multiprocessing.get_context('fork').Pool(3) as pool:\n"
+        "    print(pool.map(total, range(6)))\n"
+        "c = tensord.connect(sys.argv[1])\n"
+        "print(c.tensor([1]).tolist())\n"
+    )
+    code, output, errors = run_python(script, server.target)
+    assert (code, errors) == (0, "")
+    assert output == "[1, 2, 3, 4, 5, 6]\n[1]\n"
 
 
 def test_handles_are_not_pickled_or_copied(c):

@@ -21,7 +21,8 @@ class Cancellation {
   Cancellation();
 
   // Returns at once. The calls end soon after with CANCELLED, unless they were
-  // about to end anyway.
+  // about to end anyway. A tensor without an id that one of them has made even
+  // so is deleted, but for those of batches.
   void Cancel() const;
   bool is_cancelled() const;
 

@@ -162,6 +162,10 @@ struct ReadDestination {
 // what it is given by value may go, but memory that views, spans and pointers
 // lead to has to stay until the future is ready. A connection that only calls
 // under way hold stays until these end.
+//
+// In a process that is forked from one that has connected, every call returns
+// FAILED_PRECONDITION (FORKED): gRPC does not outlive that. Futures from before
+// the fork are not to be touched there.
 class Client {
  public:
   // `target` is "host:port" or "unix:PATH". INVALID_ARGUMENT (TARGET_INVALID,

@@ -25,6 +25,7 @@ class Connection:
     _native: native.Client | None
     _target: str
     _closed: bool
+    _forked: bool
     # By id(), because handles are compared by identity alone.
     _handles: weakref.WeakValueDictionary[int, Described]
 
@@ -37,11 +38,19 @@ class Connection:
         made._native = connection
         made._target = target
         made._closed = False
+        made._forked = False
         made._handles = weakref.WeakValueDictionary()
         _CONNECTIONS.add(made)
         return made
 
     def _check_open(self) -> None:
+        if self._forked:
+            raise StateError(
+                "the client is one of the process that this one was forked "
+                "from, and gRPC does not outlive that: connect after forking "
+                "only, or start processes with 'spawn' or 'forkserver'",
+                reason="FORKED",
+            )
         if self._closed:
             raise StateError("the client is closed")
 
@@ -75,6 +84,7 @@ class Connection:
         # are not there.
         self._native.leak()
         self._closed = True
+        self._forked = True
         for handle in self._living_handles():
             handle._release()
         self._native = None
