@@ -33,6 +33,15 @@ def run(server):
     return lambda test: asyncio.run(connected(test))
 
 
+async def settles(client, names):
+    """Waits until there are these tensors; others go in the background."""
+    for _ in range(1000):
+        if await client.list() == names:
+            break
+        await asyncio.sleep(0.005)
+    assert await client.list() == names
+
+
 def surface(cls):
     """What users see of a class."""
     return {
@@ -149,11 +158,7 @@ def test_what_stands_between_always_goes(run):
         for _ in range(20):
             results = await asyncio.gather(*(read() for _ in range(10)))
             assert results == [[2, 4]] * 10
-        for _ in range(1000):
-            if await client.list() == before:
-                return
-            await asyncio.sleep(0.005)
-        assert await client.list() == before
+        await settles(client, before)
 
     run(call)
 
@@ -173,11 +178,7 @@ def test_methods_follow_each_other(run):
         assert half.dtype == tensord.float16
         del half
         gc.collect()
-        for _ in range(1000):
-            if await client.list() == before:
-                break
-            await asyncio.sleep(0.005)
-        assert await client.list() == before
+        await settles(client, before)
         assert asyncio.iscoroutine(tensor.half())
         async with await asyncio.create_task(tensor.double()) as made:
             assert made.dtype == tensord.float64
@@ -305,11 +306,7 @@ def test_a_batch_that_is_refused_keeps_nothing(run):
                 [np.array([1]), np.array([1e9])], "int8", overflow="error"
             )
         del caught
-        for _ in range(1000):
-            if await client.list() == before:
-                return
-            await asyncio.sleep(0.005)
-        assert await client.list() == before
+        await settles(client, before)
 
     run(call)
 
@@ -411,11 +408,7 @@ def test_a_cancelled_task_gives_its_call_up(run):
         assert np.array_equal(await stored.numpy(), array)
         del task
         gc.collect()
-        for _ in range(1000):
-            if await client.list() == before:
-                return
-            await asyncio.sleep(0.005)
-        assert await client.list() == before
+        await settles(client, before)
 
     run(call)
 
@@ -483,6 +476,18 @@ def test_async_with_and_closing_delete(run, server, c):
         await client.delete("aio/named")
 
     run(call)
+
+
+def test_closing_waits_for_calls_under_way(server):
+    array = np.ones(16 << 20, np.uint8)
+
+    async def call():
+        async with await tensord.aio.connect(server.target) as client:
+            pending = asyncio.create_task(client.convert(array, "int16"))
+            await asyncio.sleep(0)
+        return await asyncio.wait_for(pending, 20)
+
+    assert asyncio.run(call()).sum() == array.size
 
 
 def test_what_has_to_be_awaited_says_so(run):

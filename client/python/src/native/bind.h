@@ -29,7 +29,6 @@ class TensorHandle {
     tensor_.reset();
   }
 
-  const RemoteTensor& operator*() const { return *tensor_; }
   RemoteTensor& operator*() { return *tensor_; }
   RemoteTensor* operator->() { return &*tensor_; }
 

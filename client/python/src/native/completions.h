@@ -21,8 +21,6 @@ class Kept {
   // Needs the GIL.
   explicit Kept(nanobind::object object);
 
-  nanobind::handle get() const { return object_.get(); }
-
  private:
   std::shared_ptr<PyObject> object_;
 };

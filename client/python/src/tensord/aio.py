@@ -107,8 +107,10 @@ class _Calls:
             else:
                 ended.set_exception(exception)
 
-    def stop(self) -> None:
-        """Takes nothing any more. Nothing may be under way."""
+    async def stop(self) -> None:
+        """Waits for what is under way, and takes nothing any more."""
+        while self._waiting:
+            await asyncio.wait([*self._waiting.values()])
         if not self._loop.is_closed():
             self._loop.remove_reader(self._completions.fileno())
 
@@ -214,9 +216,9 @@ class RemoteTensor(Described, Casts[PendingTensor], Views[PendingTensor]):
     """A handle on a tensor in a server, as :class:`tensord.RemoteTensor` is.
 
     Methods that make a tensor give a :class:`PendingTensor`, which is to be
-    awaited, as are those that read one. A tensor without
-    a name is deleted in the background when its handle goes; ``async with``
-    and :meth:`delete` wait for that.
+    awaited, as are those that read one. A tensor without a name is deleted in
+    the background when its handle goes; ``async with`` and :meth:`delete` wait
+    for that.
     """
 
     __slots__ = ()
@@ -342,7 +344,7 @@ async def connect(
     try:
         connection = await calls.run(call)
     except BaseException:
-        calls.stop()
+        await calls.stop()
         raise
     client = Client._make(connection, where.target)
     client._calls = calls
@@ -555,7 +557,8 @@ class Client(Constructors[PendingTensor], Connection):
     async def close(self) -> None:
         """Deletes this client's unnamed tensors and lets the connection go.
 
-        Closing twice is fine. Handles of a closed client refuse calls.
+        Calls that are under way come to their end first. Closing twice is
+        fine. Handles of a closed client refuse calls.
         """
         if self._closed:
             return
@@ -563,7 +566,7 @@ class Client(Constructors[PendingTensor], Connection):
         call = self._forget_all()
         with contextlib.suppress(Exception):
             await self._run(call)
-        self._calls.stop()
+        await self._calls.stop()
         self._native = None
 
     def _forget_all(self) -> native.DeleteBatchCall:
