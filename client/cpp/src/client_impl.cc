@@ -78,6 +78,17 @@ ClientImpl::Done ClientImpl::Greet(const Execution& execution) {
   co_return absl::OkStatus();
 }
 
+template <class Request>
+ClientImpl::Answer<TensorInfo> ClientImpl::Make(
+    const Execution& execution, Method<Request, v1::Tensor> method,
+    const Request& request) {
+  const auto made = co_await Call(execution, method, request);
+  if (IsGivenUp(execution, made.status()) && request.tensor_id().empty()) {
+    co_await DeleteUnheardOf(execution, request.request_id());
+  }
+  co_return ToInfo(made);
+}
+
 ClientImpl::Answer<TensorInfo> ClientImpl::Create(
     const Execution& execution, const ArrayView& array,
     const CreateOptions& options) {
@@ -96,12 +107,7 @@ ClientImpl::Answer<TensorInfo> ClientImpl::Create(
     *request.mutable_raw()->mutable_spec() = plan->spec;
     request.mutable_raw()->set_data(client::Pack(*plan));
     *request.mutable_options() = *std::move(tensor_options);
-    const auto made =
-        co_await Call(execution, &Stub::AsyncCreateTensor, request);
-    if (IsGivenUp(execution, made.status()) && options.id.empty()) {
-      co_await DeleteUnheardOf(execution, request.request_id());
-    }
-    co_return ToInfo(made);
+    co_return co_await Make(execution, &Stub::AsyncCreateTensor, request);
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
@@ -126,12 +132,7 @@ ClientImpl::Answer<TensorInfo> ClientImpl::CreateFromNpy(
     request.set_request_id(client::NewRequestId());
     request.set_npy(file.data(), file.size());
     *request.mutable_options() = *std::move(tensor_options);
-    const auto made =
-        co_await Call(execution, &Stub::AsyncCreateTensor, request);
-    if (IsGivenUp(execution, made.status()) && options.id.empty()) {
-      co_await DeleteUnheardOf(execution, request.request_id());
-    }
-    co_return ToInfo(made);
+    co_return co_await Make(execution, &Stub::AsyncCreateTensor, request);
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
@@ -168,12 +169,7 @@ ClientImpl::Answer<TensorInfo> ClientImpl::Transform(
   request->set_name(client::ToName(id));
   client::SetNewId(options, *request);
   request->set_request_id(client::NewRequestId());
-  const auto made =
-      co_await Call(execution, &Stub::AsyncTransformTensor, *request);
-  if (IsGivenUp(execution, made.status()) && options.id.empty()) {
-    co_await DeleteUnheardOf(execution, request->request_id());
-  }
-  co_return ToInfo(made);
+  co_return co_await Make(execution, &Stub::AsyncTransformTensor, *request);
 }
 
 ClientImpl::Answer<TensorInfo> ClientImpl::SetRequiresGrad(

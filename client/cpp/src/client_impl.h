@@ -157,6 +157,12 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
                         Method<Request, Response> method,
                         const Request& request);
 
+  // A call that makes a tensor, under the id that `request` has or without one.
+  template <class Request>
+  Answer<TensorInfo> Make(const Execution& execution,
+                          Method<Request, v1::Tensor> method,
+                          const Request& request);
+
   Answer<TensorInfo> Create(const Execution& execution, const ArrayView& array,
                             const CreateOptions& options);
   Answer<TensorInfo> CreateFromNpy(const Execution& execution,
