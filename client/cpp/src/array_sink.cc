@@ -22,10 +22,11 @@ absl::Status WrongSizeError(std::int64_t size_bytes,
 }  // namespace
 
 ArraySink::ArraySink(ArrayLayout expected, ByteRange range,
-                     std::byte* destination)
+                     std::byte* destination, Meter& meter)
     : expected_(std::move(expected)),
       range_(range),
       destination_(destination),
+      meter_(meter),
       position_(range.begin) {}
 
 absl::Status ArraySink::WrongSize(std::int64_t end) const {
@@ -94,6 +95,7 @@ absl::Status ArraySink::TakeChunk(const ArrayMessage& chunk) {
                                   " is not what the server sent"));
   }
   position_ = end;
+  meter_.Reach(position_);
   return absl::OkStatus();
 }
 

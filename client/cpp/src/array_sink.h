@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "client/cpp/src/envelope.h"
+#include "client/cpp/src/meter.h"
 #include "client/cpp/src/stream_call.h"
 #include "core/byte_range.h"
 #include "tensord/array.h"
@@ -25,9 +26,10 @@ namespace tensord::client {
 class ArraySink final : public MessageSink {
  public:
   // Takes the bytes `range` of the result. `destination` has room for
-  // expected.size_bytes, of which bytes outside of `range` are not touched, and
-  // outlives this.
-  ArraySink(ArrayLayout expected, ByteRange range, std::byte* destination);
+  // expected.size_bytes, of which bytes outside of `range` are not touched. It
+  // and `meter` outlive this.
+  ArraySink(ArrayLayout expected, ByteRange range, std::byte* destination,
+            Meter& meter);
 
   // INTERNAL (MESSAGE_MALFORMED): messages out of order, no protobuf; ABORTED
   // (ETAG_MISMATCH): another array than expected; DATA_LOSS (OFFSET_MISMATCH,
@@ -61,6 +63,7 @@ class ArraySink final : public MessageSink {
   const ArrayLayout expected_;
   const ByteRange range_;
   std::byte* const destination_;
+  Meter& meter_;
   bool has_header_ = false;
   std::string etag_;
   // Of the next byte.

@@ -23,13 +23,14 @@ std::int64_t UsableChunkBytes(const SendPlan& plan, std::int64_t chunk_bytes) {
 
 ArraySource::ArraySource(const grpc::ByteBuffer& declaration, SendPlan plan,
                          std::int64_t chunk_bytes, bool checksums,
-                         ByteRange range)
+                         ByteRange range, Meter& meter)
     : declaration_(declaration),
       plan_(std::move(plan)),
       chunk_bytes_(UsableChunkBytes(plan_, chunk_bytes)),
       checksums_(checksums),
       position_(range.begin),
-      end_(range.end) {}
+      end_(range.end),
+      meter_(meter) {}
 
 grpc::ByteBuffer ArraySource::Next(bool* last) {
   if (!declared_) {
@@ -39,6 +40,7 @@ grpc::ByteBuffer ArraySource::Next(bool* last) {
   const std::int64_t offset = position_;
   const std::int64_t size_bytes = std::min(chunk_bytes_, end_ - offset);
   position_ += size_bytes;
+  meter_.Reach(position_);
   *last = position_ == end_;
   if (size_bytes == 0) return FinishMessage();
   const grpc::Slice data = NextData(size_bytes);

@@ -14,6 +14,7 @@
 #include "client/cpp/src/array_plan.h"
 #include "client/cpp/src/execution.h"
 #include "client/cpp/src/loans.h"
+#include "client/cpp/src/meter.h"
 #include "client/cpp/src/stream_call.h"
 #include "client/cpp/src/task.h"
 #include "core/byte_range.h"
@@ -28,9 +29,11 @@ class ArraySource final : public MessageSource {
  public:
   // `declaration` is the first message, and chunks are of the bytes `range` of
   // the array. With `checksums` they have theirs. REQUIRES: chunk_bytes > 0;
-  // the ends of `range` lie in the array, between elements.
+  // the ends of `range` lie in the array, between elements; `meter` outlives
+  // this.
   ArraySource(const grpc::ByteBuffer& declaration, SendPlan plan,
-              std::int64_t chunk_bytes, bool checksums, ByteRange range);
+              std::int64_t chunk_bytes, bool checksums, ByteRange range,
+              Meter& meter);
 
   grpc::ByteBuffer Next(bool* last) override;
 
@@ -59,6 +62,7 @@ class ArraySource final : public MessageSource {
   // Where the next chunk begins, and the last one ends.
   std::int64_t position_;
   const std::int64_t end_;
+  Meter& meter_;
   std::vector<std::unique_ptr<Staging>> staging_;
   // The last member: waits before anything that is lent goes.
   Loans loans_;

@@ -31,6 +31,7 @@ class CallState {
 
  private:
   const std::optional<Cancellation> cancellation_;
+  const std::optional<Progress> progress_;
   client::CallGroup group_;
   client::Execution execution_;
 };

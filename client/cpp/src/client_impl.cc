@@ -8,6 +8,7 @@
 #include "client/cpp/src/channel.h"
 #include "client/cpp/src/envelope.h"
 #include "client/cpp/src/fork.h"
+#include "client/cpp/src/meter.h"
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/request_id.h"
 #include "client/cpp/src/status.h"
@@ -107,7 +108,9 @@ ClientImpl::Answer<TensorInfo> ClientImpl::Create(
     *request.mutable_raw()->mutable_spec() = plan->spec;
     request.mutable_raw()->set_data(client::Pack(*plan));
     *request.mutable_options() = *std::move(tensor_options);
-    co_return co_await Make(execution, &Stub::AsyncCreateTensor, request);
+    auto made = co_await Make(execution, &Stub::AsyncCreateTensor, request);
+    if (made.ok()) client::Count(execution.progress, plan->total_bytes);
+    co_return made;
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
@@ -132,7 +135,9 @@ ClientImpl::Answer<TensorInfo> ClientImpl::CreateFromNpy(
     request.set_request_id(client::NewRequestId());
     request.set_npy(file.data(), file.size());
     *request.mutable_options() = *std::move(tensor_options);
-    co_return co_await Make(execution, &Stub::AsyncCreateTensor, request);
+    auto made = co_await Make(execution, &Stub::AsyncCreateTensor, request);
+    if (made.ok()) client::Count(execution.progress, size_bytes);
+    co_return made;
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);

@@ -13,6 +13,7 @@
 #include "client/cpp/src/client_impl.h"
 #include "client/cpp/src/envelope.h"
 #include "client/cpp/src/host_memory.h"
+#include "client/cpp/src/meter.h"
 #include "client/cpp/src/parts.h"
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/request_id.h"
@@ -149,6 +150,7 @@ ClientImpl::Answer<std::optional<TensorInfo>> ClientImpl::UploadPart(
   v1::UploadTensorRequest first;
   *first.mutable_declaration() = declaration;
   client::Retry retry = NewRetry(execution);
+  client::Meter meter(execution.progress, range.begin, range.end);
   std::int64_t position = range.begin;
   for (;;) {
     TensorSink sink;
@@ -156,7 +158,7 @@ ClientImpl::Answer<std::optional<TensorInfo>> ClientImpl::UploadPart(
     {
       client::ArraySource source(client::SerializeMessage(first), plan,
                                  chunk_bytes_, options_.checksums,
-                                 {position, range.end});
+                                 {position, range.end}, meter);
       status = co_await Stream(execution, i, kUploadMethod, source, sink);
       co_await source.Settle(execution);
     }
@@ -221,7 +223,9 @@ ClientImpl::Done ClientImpl::Read(const Execution& execution,
     const auto response =
         co_await Call(execution, &Stub::AsyncReadTensor, request);
     if (!response.ok()) co_return response.status();
-    co_return client::FillFrom(*response, expected, destination);
+    absl::Status status = client::FillFrom(*response, expected, destination);
+    if (status.ok()) client::Count(execution.progress, Whole(expected).end);
+    co_return status;
   }
   v1::DownloadTensorRequest request;
   request.set_name(client::ToName(id));
@@ -236,7 +240,8 @@ ClientImpl::Done ClientImpl::Read(const Execution& execution,
         co_await ReadParts(execution, request, parts, expected, destination);
     if (GetErrorReason(status) != reason::kEtagMismatch) co_return status;
   }
-  client::ArraySink sink(expected, Whole(expected), destination);
+  client::Meter meter(execution.progress, 0, Whole(expected).end);
+  client::ArraySink sink(expected, Whole(expected), destination, meter);
   co_return co_await ReadPart(execution, std::move(request), Whole(expected),
                               sink, 0);
 }
@@ -248,7 +253,8 @@ ClientImpl::Done ClientImpl::ReadParts(const Execution& execution,
                                        std::byte* destination) {
   std::vector<std::string> etags(parts.size());
   const auto read = [&](const Execution& of_part, std::size_t i) -> Done {
-    client::ArraySink sink(expected, parts[i], destination);
+    client::Meter meter(of_part.progress, parts[i].begin, parts[i].end);
+    client::ArraySink sink(expected, parts[i], destination, meter);
     absl::Status status =
         co_await ReadPart(of_part, request, parts[i], sink, i);
     etags[i] = sink.etag();
@@ -316,15 +322,17 @@ ClientImpl::Done ClientImpl::Convert(const Execution& execution,
   declaration->set_dtype(client::ToProto(dtype));
   declaration->set_overflow(client::ToProto(overflow));
   declaration->set_send_checksums(options_.checksums);
+  client::Meter sent(execution.progress, 0, plan->total_bytes);
+  client::Meter received(execution.progress, 0, Whole(*expected).end);
   client::Retry retry = NewRetry(execution);
   for (;;) {
     absl::Status status;
     {
       client::ArraySource source(client::SerializeMessage(first), *plan,
                                  chunk_bytes_, options_.checksums,
-                                 Whole(plan->total_bytes));
+                                 Whole(plan->total_bytes), sent);
       client::ArraySink sink(*expected, Whole(*expected),
-                             static_cast<std::byte*>(destination));
+                             static_cast<std::byte*>(destination), received);
       status = co_await Stream(execution, 0, kConvertMethod, source, sink);
       co_await source.Settle(execution);
       if (status.ok()) status = sink.CheckComplete();

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "client/cpp/src/call_group.h"
 #include "client/cpp/src/event_queue.h"
+#include "client/cpp/src/meter.h"
 #include "client/cpp/src/task.h"
 
 namespace tensord::client {
@@ -30,6 +31,8 @@ struct Execution {
   int max_attempts = 1;
   // A W3C trace context; empty for none.
   std::string traceparent = {};
+  // Of what the task moves; null if nobody asks.
+  ByteCounts* progress = nullptr;
 };
 
 // Runs `task`, which was given `execution`, on this thread to its end.

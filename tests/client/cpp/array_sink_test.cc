@@ -53,7 +53,8 @@ class ArraySinkTest : public ::testing::Test {
 
   static constexpr std::byte kGuard{0xa5};
   Bytes memory_ = Bytes(3 * kSize, kGuard);
-  ArraySink sink_{Expected(), {0, kSize}, memory_.data() + kSize};
+  Meter meter_{nullptr, 0, kSize};
+  ArraySink sink_{Expected(), {0, kSize}, memory_.data() + kSize, meter_};
 };
 
 TEST_F(ArraySinkTest, PutsChunksInTheirPlaces) {
@@ -113,7 +114,7 @@ TEST_F(ArraySinkTest, RefusesMoreThanAnnounced) {
 }
 
 TEST_F(ArraySinkTest, TakesItsRangeAlone) {
-  ArraySink sink(Expected(), {20, 50}, memory_.data() + kSize);
+  ArraySink sink(Expected(), {20, 50}, memory_.data() + kSize, meter_);
   ASSERT_TRUE(sink.Take(Header()).ok());
   EXPECT_EQ(GetErrorReason(sink.Take(Chunk(0, "x"))), reason::kOffsetMismatch);
   ASSERT_TRUE(sink.Take(Chunk(20, std::string(29, 'x'))).ok());
@@ -138,7 +139,7 @@ TEST_F(ArraySinkTest, RefusesOtherHeaders) {
   for (const std::int64_t total :
        {std::int64_t{0}, std::int64_t{kSize - 1}, std::int64_t{kSize + 1},
         std::int64_t{-1}, INT64_MIN, INT64_MAX}) {
-    ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize);
+    ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize, meter_);
     EXPECT_EQ(GetErrorReason(sink.Take(Header(total))),
               reason::kMessageMalformed);
   }
@@ -148,7 +149,7 @@ TEST_F(ArraySinkTest, RefusesOtherHeaders) {
   EXPECT_EQ(sink_.Take(SerializeMessage(response)).code(),
             absl::StatusCode::kAborted);
   response.mutable_header()->set_encoding(v1::ENCODING_NPY);
-  ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize);
+  ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize, meter_);
   EXPECT_EQ(GetErrorReason(sink.Take(SerializeMessage(response))),
             reason::kMessageMalformed);
 }
@@ -156,7 +157,7 @@ TEST_F(ArraySinkTest, RefusesOtherHeaders) {
 TEST_F(ArraySinkTest, StaysInsideWhateverComes) {
   Random random(2);
   for (int i = 0; i < 300; ++i) {
-    ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize);
+    ArraySink sink(Expected(), {0, kSize}, memory_.data() + kSize, meter_);
     sink.Take(Header()).IgnoreError();
     for (int message = 0; message < 10; ++message) {
       const std::string data(

@@ -22,8 +22,9 @@ SendPlan Plan(const std::string& bytes) {
 // The chunks of a range of an array, of `chunk_bytes` each.
 std::vector<v1::Chunk> Chunks(SendPlan plan, ByteRange range,
                               std::int64_t chunk_bytes, bool checksums) {
+  Meter meter(nullptr, range.begin, range.end);
   ArraySource source(SerializeMessage(v1::UploadTensorRequest()),
-                     std::move(plan), chunk_bytes, checksums, range);
+                     std::move(plan), chunk_bytes, checksums, range, meter);
   bool last = false;
   source.Next(&last);
   std::vector<v1::Chunk> chunks;

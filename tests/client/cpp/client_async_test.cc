@@ -46,6 +46,32 @@ class ClientAsyncTest : public RealServerTest {
   Random random_{1};
 };
 
+TEST_F(ClientAsyncTest, ProgressCountsEveryByteThatTravels) {
+  for (const std::int64_t count : {3, 50'000, 3'000'000}) {
+    const TestArray array = MakeArray(random_, DType::kInt32, {count}, Lie::kC);
+    const std::int64_t size_bytes = 4 * count;
+    const Progress up;
+    const RemoteTensor tensor =
+        Value(client().Create(array.view, {}, {.progress = up}));
+    EXPECT_EQ(up.bytes_done(), size_bytes);
+    EXPECT_EQ(up.bytes_total(), size_bytes);
+
+    const Progress down;
+    Value(tensor.ReadAsync({.dtype = DType::kInt8}, {.progress = down}));
+    EXPECT_EQ(down.bytes_done(), count);
+    EXPECT_EQ(down.bytes_total(), count);
+
+    const Progress both;
+    std::vector<std::byte> result(2 * count);
+    EXPECT_TRUE(client()
+                    .Convert(array.view, DType::kInt16, Overflow::kTorch,
+                             result.data(), result.size(), {.progress = both})
+                    .ok());
+    EXPECT_EQ(both.bytes_done(), size_bytes + 2 * count);
+    EXPECT_EQ(both.bytes_total(), size_bytes + 2 * count);
+  }
+}
+
 TEST_F(ClientAsyncTest, EveryCallDoesWhatTheBlockingOneDoes) {
   const TestArray array = MakeArray(random_, DType::kInt32, {50'000}, Lie::kC);
   const Client connected = Value(Client::ConnectAsync(target()));

@@ -12,11 +12,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "nanobind/nanobind.h"
+#include "nanobind/stl/optional.h"
 #include "native/bind.h"
 #include "native/completions.h"
 #include "native/convert.h"
@@ -47,12 +49,13 @@ nanobind::object RunCall(Call& call) {
 
 template <class Call>
 Cancellation BeginCall(nanobind::object self, Completions& completions,
-                       std::uint64_t key) {
+                       std::uint64_t key,
+                       const std::optional<Progress>& progress) {
   auto& call = nanobind::cast<Call&>(self);
   const Kept kept(std::move(self));
   const Cancellation cancellation;
   nanobind::gil_scoped_release release;
-  call.Begin({.cancellation = cancellation})
+  call.Begin({.cancellation = cancellation, .progress = progress})
       .Then([inbox = completions.inbox(), key,
              passed_on = kept](typename Call::Result result) mutable {
         const auto shared =
@@ -69,7 +72,8 @@ Cancellation BeginCall(nanobind::object self, Completions& completions,
 template <class Call>
 void BindCall(nanobind::class_<Call>& bound) {
   bound.def("run", &RunCall<Call>);
-  bound.def("begin", &BeginCall<Call>);
+  bound.def("begin", &BeginCall<Call>, nanobind::arg("completions"),
+            nanobind::arg("key"), nanobind::arg("progress") = nanobind::none());
 }
 
 }  // namespace tensord::python

@@ -71,6 +71,9 @@ void BindCompletions(nb::module_& module) {
   nb::class_<Cancellation>(module, "Cancellation")
       .def("cancel", &Cancellation::Cancel,
            nb::call_guard<nb::gil_scoped_release>());
+  nb::class_<Progress>(module, "Progress")
+      .def(nb::init<>())
+      .def("bytes_done", &Progress::bytes_done);
 }
 
 }  // namespace tensord::python

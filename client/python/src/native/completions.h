@@ -69,7 +69,7 @@ class Completions {
   std::shared_ptr<Inbox> inbox_;
 };
 
-// Adds the classes Completions and Cancellation.
+// Adds the classes Completions, Cancellation and Progress.
 void BindCompletions(nanobind::module_& module);
 
 }  // namespace tensord::python

@@ -56,11 +56,21 @@ class Completions:
 class Cancellation:
     def cancel(self) -> None: ...
 
+class Progress:
+    """Counts the bytes of the calls that were begun with it."""
+
+    def bytes_done(self) -> int: ...
+
 class _Call(Generic[_Result]):
     """A call, which is made once, in one of two ways."""
 
     def run(self) -> _Result: ...
-    def begin(self, completions: Completions, key: int, /) -> Cancellation: ...
+    def begin(
+        self,
+        completions: Completions,
+        key: int,
+        progress: Progress | None = None,
+    ) -> Cancellation: ...
 
 class ConnectCall(_Call[Client]):
     def __init__(
