@@ -14,7 +14,13 @@ import tensord.aio
 # What asyncio has no form of, and what stands for it.
 NOT_AWAITABLE = {
     tensord.Client: {"__contains__", "__delitem__", "__enter__", "__exit__"},
-    tensord.RemoteTensor: {"__enter__", "__exit__", "__format__"},
+    tensord.RemoteTensor: {
+        "__copy__",
+        "__deepcopy__",
+        "__enter__",
+        "__exit__",
+        "__format__",
+    },
 }
 ONLY_AWAITABLE = {
     tensord.Client: {"__aenter__", "__aexit__", "__aiter__", "exists", "get"},
@@ -219,7 +225,7 @@ def test_constructors(run):
         assert await copied.tolist() == [1.5, -2]
         half = await client.convert(array, "float16")
         assert half.dtype == np.float16
-        target = client._target
+        target = client._where.target
         async with await tensord.aio.connect(target) as other:
             with pytest.warns(UserWarning, match="copy construct"):
                 copied = await other.tensor(source)

@@ -2,7 +2,6 @@
 
 import copy
 import gc
-import pickle
 import subprocess
 import sys
 import threading
@@ -220,11 +219,19 @@ def test_processes_that_fork_first_connect_on_their_own(server, run_python):
     assert output == "[1, 2, 3, 4, 5, 6]\n[1]\n"
 
 
-def test_handles_are_not_pickled_or_copied(c):
-    tensor = c.tensor([1])
-    for use in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="cannot pickle a tensord.Remote"):
-            use(tensor)
+def test_copies_share_storage_and_deep_copies_do_not(c):
+    tensor = c.tensor([1.0, 2.0], requires_grad=True)
+    shallow, deep = copy.copy(tensor), copy.deepcopy(tensor)
+    storage = [t._info["storage_id"] for t in (tensor, shallow, deep)]
+    assert storage[0] == storage[1] != storage[2]
+    for one in (shallow, deep):
+        assert one is not tensor
+        assert (one.requires_grad, one.is_leaf) == (True, True)
+        assert one.tolist() == [1, 2]
+    same = copy.deepcopy([tensor, tensor])
+    assert same[0] is same[1]
+    with pytest.raises(RuntimeError, match="explicitly by the user"):
+        copy.deepcopy(tensor.half())
 
 
 def test_nothing_is_made_without_a_client():

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -49,6 +50,11 @@ reveal_type(t.dtype)  # dtype
 reveal_type(t.device)  # device
 reveal_type(c.create_batch([np.zeros(1)]))  # list[tensord._tensor.RemoteTensor]
 reveal_type(c.convert([1], "int8"))  # ndarray[
+reveal_type(c.put_many({"a": [1]}))  # dict[str, tensord._tensor.RemoteTensor]
+reveal_type(c.put_many([[1]], ttl=60))  # list[tensord._tensor.RemoteTensor]
+reveal_type(c.asarray([1], dtype=c.float16, ttl=60))  # RemoteTensor
+reveal_type(c.load("a.npy", progress=print))  # Any
+reveal_type(c.float16)  # dtype
 
 async def main() -> None:
     async with await tensord.aio.connect() as client:
@@ -62,6 +68,7 @@ async def main() -> None:
         reveal_type(await u.numpy())  # ndarray[
         reveal_type(await client.create_batch([]))  # list[tensord.aio.Remote
         reveal_type([name async for name in client])  # list[str
+        reveal_type(await client.put_many({"a": 1}))  # dict[str, tensord.aio.
         task = asyncio.create_task(client.tensor([1]))
         reveal_type(await task)  # aio.RemoteTensor
 """
@@ -72,11 +79,8 @@ def test_programs_are_typed(tmp_path):
     program.write_text(PROGRAM)
     shown = mypy(program)
     assert "error" not in shown
-    notes = dict(
-        line.removeprefix(f"{program}:").split(": note: ", 1)
-        for line in shown.splitlines()
-        if ": note: Revealed" in line
-    )
+    # Paths are those of the run that is in the cache.
+    notes = dict(re.findall(r"program\.py:(\d+): note: (Revealed .*)", shown))
     for number, line in enumerate(PROGRAM.splitlines(), 1):
         if "# " in line:
             assert line.split("# ")[1] in notes[str(number)], line
@@ -89,6 +93,9 @@ def test_the_stub_is_of_the_module():
     info = classes.pop("Info")
     assert info
     stub = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    stub |= {
+        node.target.id for node in tree.body if isinstance(node, ast.AnnAssign)
+    }
     for name, node in classes.items():
         methods = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
         if any("_Call" in ast.unparse(base) for base in node.bases):

@@ -50,8 +50,11 @@ void BindTensor(nanobind::module_& module);
 // Adds the calls that are many at once.
 void BindBatch(nanobind::module_& module);
 
-// Adds the function to_dlpack.
+// Adds functions between arrays and DLPack.
 void BindDlpack(nanobind::module_& module);
+
+// Adds functions on the headers of .npy files.
+void BindNpy(nanobind::module_& module);
 
 }  // namespace tensord::python
 

@@ -10,4 +10,5 @@ NB_MODULE(_native, module) {
   tensord::python::BindTensor(module);
   tensord::python::BindBatch(module);
   tensord::python::BindDlpack(module);
+  tensord::python::BindNpy(module);
 }

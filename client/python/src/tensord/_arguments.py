@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from tensord._device import device, to_device
 from tensord._dtype import dtype, find_dtype, to_dtype, type_name
+from tensord._progress import check_progress
 from tensord.errors import (
     InvalidArgumentError,
     InvalidTypeError,
@@ -16,6 +17,11 @@ from tensord.errors import (
     StateError,
     UnimplementedError,
 )
+
+if TYPE_CHECKING:
+    from tensord._progress import Progress
+
+Lifetime = float | datetime.timedelta | None
 
 _OVERFLOW = {"torch": 0, "saturate": 1, "error": 2}
 
@@ -60,7 +66,7 @@ def check_grad(wanted: dtype, requires_grad: bool) -> None:
         )
 
 
-def _ttl_seconds(ttl: float | datetime.timedelta | None) -> float | None:
+def _ttl_seconds(ttl: Lifetime) -> float | None:
     """A lifetime in seconds."""
     if isinstance(ttl, datetime.timedelta):
         return ttl.total_seconds()
@@ -102,18 +108,33 @@ class Keeping(NamedTuple):
     replace: bool
     if_match: str
     report: bool
+    progress: Progress
+
+
+class KeepingOptions(TypedDict, total=False):
+    """The keyword-only arguments that makers of tensors share."""
+
+    name: str | None
+    overflow: str
+    ttl: Lifetime
+    lease: Lifetime
+    replace: bool
+    if_match: str | None
+    report: bool
+    progress: Progress
 
 
 def keeping(
-    name: str | None,
-    overflow: str,
-    ttl: float | datetime.timedelta | None,
-    report: bool,
     function: str,
     *,
-    lease: float | datetime.timedelta | None = None,
+    name: str | None = None,
+    overflow: str = "torch",
+    ttl: Lifetime = None,
+    lease: Lifetime = None,
     replace: bool = False,
     if_match: str | None = None,
+    report: bool = False,
+    progress: Progress = None,
 ) -> Keeping:
     """Reads the keyword-only arguments that makers of tensors share."""
     return Keeping(
@@ -124,6 +145,7 @@ def keeping(
         check_bool(replace, function, "replace"),
         "" if if_match is None else _etag(if_match),
         check_bool(report, function, "report"),
+        check_progress(progress),
     )
 
 

@@ -103,10 +103,13 @@ def memory_of(out: np.ndarray, layout: Layout) -> np.ndarray | None:
     )
     if not lies_alike or size_bytes == 0 or math.prod(shape) == 0:
         return None
-    flat = np.lib.stride_tricks.as_strided(
-        out, (out.size,), (out.itemsize,), writeable=True
+    # Of raw bytes, as stride_tricks does not take the types of ml_dtypes.
+    return np.lib.stride_tricks.as_strided(
+        out.view(f"V{out.itemsize}"),
+        (out.size,),
+        (out.itemsize,),
+        writeable=True,
     )
-    return flat.view(f"V{out.itemsize}")
 
 
 # What NumPy can not export through DLPack: the codes that DLPack has for it.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, overload
 
 import numpy as np
 
 from tensord import _native as native
 from tensord._arguments import (
+    Lifetime,
     check_bool,
     check_grad,
     is_tensor,
@@ -21,15 +21,16 @@ from tensord._arguments import (
 from tensord._array import allocate, to_source
 from tensord._casts import Casts
 from tensord._connection import Connection
+from tensord._constructors import to_array
 from tensord._device import to_device
 from tensord._dtype import ALL_DTYPES, to_dtype, type_name
 from tensord._tensor import RemoteTensor
 from tensord.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:
-    from tensord._described import Described
+    from typing_extensions import Unpack
 
-Lifetime = float | datetime.timedelta | None
+    from tensord._described import Described
 
 _TensorT = TypeVar("_TensorT", bound="Described")
 
@@ -55,13 +56,12 @@ class CreateBatch:
         target = None if dtype is None else to_dtype(dtype, "create_batch")
         place = None if device is None else to_device(device, "create_batch")
         kept = keeping(
-            None,
-            overflow,
-            ttl,
-            report,
             "create_batch",
+            overflow=overflow,
+            ttl=ttl,
             lease=lease,
             replace=replace,
+            report=report,
         )
         sources = []
         for array in arrays:
@@ -102,7 +102,7 @@ class TransformBatch(Generic[_TensorT]):
         report: bool,
     ) -> None:
         wanted = parse_to(args, kwargs)
-        kept = keeping(None, overflow, ttl, report, "to_batch")
+        kept = keeping("to_batch", overflow=overflow, ttl=ttl, report=report)
         self._tensors = _of_client(client, tensors, "to_batch")
         ids = batch_ids(names, len(self._tensors))
         self._changing = [
@@ -339,8 +339,145 @@ class Batches(Connection):
         """
         DeleteBatch(self, tensors).call.run()
 
+    # The same for anything that a single call takes, and by names.
+
+    @overload
+    def put_many(
+        self, arrays: Mapping[str, Any], **options: Unpack[PutOptions]
+    ) -> dict[str, RemoteTensor]: ...
+    @overload
+    def put_many(
+        self, arrays: Iterable[Any], **options: Unpack[PutOptions]
+    ) -> list[RemoteTensor]: ...
+    def put_many(
+        self,
+        arrays: Mapping[str, Any] | Iterable[Any],
+        **options: Unpack[PutOptions],
+    ) -> dict[str, RemoteTensor] | list[RemoteTensor]:
+        """Stores many arrays, each of what :meth:`tensor` takes, in one stream.
+
+        Parameters
+        ----------
+        arrays
+            By the names that tensors get; or without names, which makes
+            tensors that go with their handles.
+        dtype, device, requires_grad, overflow, ttl, lease, replace, report
+            Of all tensors, as of :meth:`tensor`.
+
+        Returns
+        -------
+        dict or list of RemoteTensor
+            As `arrays`.
+
+        Raises
+        ------
+        TensordError
+            What :meth:`tensor` raises for the first array that is refused.
+            Then none of the tensors is kept.
+
+        Examples
+        --------
+        >>> c.put_many({"w": [[1.0, 2.0]], "n": 7}, ttl=60)["n"]
+        tensor(7)
+        >>> [t.shape for t in c.put_many([[1, 2], [3]])]
+        [tensord.Size([2]), tensord.Size([1])]
+        """
+        putting = Putting(arrays, options)
+        return putting.results(
+            self.create_batch(
+                putting.arrays, names=putting.names, **putting.options
+            )
+        )
+
+    def get_many(
+        self,
+        tensors: Iterable[str | RemoteTensor],
+        *,
+        force: bool = False,
+        dtype: Any = None,
+        overflow: str = "torch",
+    ) -> list[np.ndarray]:
+        """The elements of many tensors, or of the tensors of many names.
+
+        Parameters
+        ----------
+        tensors
+            Names, tensors of this client, or some of both.
+        force, dtype, overflow
+            Of all reads, as of :meth:`RemoteTensor.numpy`.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            In the order of `tensors`.
+
+        Raises
+        ------
+        NotFoundError
+            There is no tensor of the first name of which that is so.
+        TensordError
+            What :meth:`RemoteTensor.numpy` raises for the first tensor that
+            is refused.
+
+        Examples
+        --------
+        >>> t = c.tensor([1.5, 2.5], name="w")
+        >>> c.get_many(["w", t[1]], dtype="int32")
+        [array([1, 2], dtype=int32), array(2, dtype=int32)]
+        """
+        mixed = [*tensors]
+        found = self.get_batch(one for one in mixed if isinstance(one, str))
+        return self.numpy_batch(
+            with_handles(mixed, found),
+            force=force,
+            dtype=dtype,
+            overflow=overflow,
+        )
+
     def _handles_on(self, made: list[native.Tensor]) -> list[RemoteTensor]:
         return [RemoteTensor._make(self, one) for one in made]
+
+
+class PutOptions(TypedDict, total=False):
+    """The keyword-only arguments of ``put_many``."""
+
+    dtype: Any
+    device: Any
+    requires_grad: bool
+    overflow: str
+    ttl: Lifetime
+    lease: Lifetime
+    replace: bool
+    report: bool
+
+
+class Putting:
+    """What ``put_many`` hands on to ``create_batch``."""
+
+    def __init__(
+        self, arrays: Mapping[str, Any] | Iterable[Any], options: PutOptions
+    ) -> None:
+        self.names = [*arrays] if isinstance(arrays, Mapping) else None
+        given = arrays.values() if isinstance(arrays, Mapping) else arrays
+        dtype = options.get("dtype")
+        target = None if dtype is None else to_dtype(dtype, "put_many")
+        self.arrays = [to_array(one, target) for one in given]
+        self.options = options
+
+    def results(
+        self, made: list[_TensorT]
+    ) -> dict[str, _TensorT] | list[_TensorT]:
+        if self.names is None:
+            return made
+        return dict(zip(self.names, made, strict=True))
+
+
+def with_handles(
+    mixed: Iterable[str | _TensorT], found: Iterable[_TensorT]
+) -> list[_TensorT]:
+    """Tensors, where the handles of names stand in place of these."""
+    handles = iter(found)
+    return [next(handles) if isinstance(one, str) else one for one in mixed]
 
 
 def _of_client(

@@ -83,7 +83,14 @@ class Casts(Generic[TensorT]):
         function: str = "to",
         **replacing: Any,
     ) -> TensorT:
-        kept = keeping(name, overflow, ttl, report, function, **replacing)
+        kept = keeping(
+            function,
+            name=name,
+            overflow=overflow,
+            ttl=ttl,
+            report=report,
+            **replacing,
+        )
         same_dtype, same_device = self._keeps(wanted)
         same = same_dtype and same_device and not wanted.copy
         replaces = kept.replace or kept.if_match

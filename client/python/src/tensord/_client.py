@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tensord import _native as native
-from tensord._arguments import Keeping
+from tensord._arguments import Keeping, KeepingOptions
 from tensord._batch import Batches
-from tensord._connection import checked_name, connect_call
+from tensord._connection import (
+    Settings,
+    checked_name,
+    connect_call,
+    open_connection,
+)
 from tensord._constructors import Constructors, copy_steps
 from tensord._device import device
 from tensord._dtype import BY_NAME, dtype
-from tensord._endpoint import endpoint
+from tensord._endpoint import Endpoint, endpoint
+from tensord._files import File, create_arrays
 from tensord._info import (
     DeviceInfo,
     ServerInfo,
@@ -26,8 +33,17 @@ from tensord._info import (
     server_info,
     tensor_info,
 )
+from tensord._loading import Loading, Saving
+from tensord._namespace import Namespace
+from tensord._progress import check_progress, reporting, run_call
+from tensord._side_by_side import run_side_by_side
 from tensord._tensor import RemoteTensor
-from tensord.errors import NotFoundError
+from tensord.errors import NotFoundError, TensordError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from tensord._progress import Progress
 
 # How long closing waits for one tensor to be deleted before it leaves the rest
 # to the server.
@@ -103,13 +119,13 @@ def connect(
         No server answers there.
     """
     where = endpoint(target, tls, tls_ca, tls_cert, tls_key, token)
-    call = connect_call(
-        where, timeout, insecure, max_attempts, checksums, max_connections
+    settings = Settings(
+        timeout, insecure, max_attempts, checksums, max_connections
     )
-    return Client._make(call.run(), where.target)
+    return Client._connect(where, settings)
 
 
-class Client(Constructors[RemoteTensor], Batches):
+class Client(Constructors[RemoteTensor], Batches, Namespace):
     """A connection to a server. Thread-safe; made by :func:`tensord.connect`.
 
     ``client[name]`` is a handle on a named tensor, ``del client[name]``
@@ -139,9 +155,33 @@ class Client(Constructors[RemoteTensor], Batches):
     ``report``
         Asks what the conversion on the server did to the values, for
         :attr:`RemoteTensor.conversion_report`. Costs some time.
+    ``progress``
+        Tells how far the transfer has come: a callable is called with the
+        bytes that have travelled and with how many there are, some times a
+        second, on this thread; what it raises ends the transfer. True shows a
+        bar, which needs tqdm. None does that only on a terminal, for transfers
+        of 64 MiB and more that take long, and where the environment does not
+        have ``TENSORD_PROGRESS=0``; False never.
     """
 
     __module__ = "tensord"
+
+    @classmethod
+    def _connect(cls, where: Endpoint, settings: Settings) -> Client:
+        call = connect_call(where, settings)
+        return cls._make(call.run(), where, settings)
+
+    @classmethod
+    def _handle_in(
+        cls, where: tuple[Any, ...], settings: tuple[Any, ...], id: str
+    ) -> RemoteTensor:
+        """The handle that a pickle stands for."""
+        place = Endpoint(*where)
+        client = open_connection(cls, place)
+        if client is None:
+            how = Settings(*settings)
+            client = cls._connect(place.with_own_token(), how)
+        return client[id]
 
     # Constructors.
 
@@ -154,7 +194,8 @@ class Client(Constructors[RemoteTensor], Batches):
         requires_grad: bool = False,
     ) -> RemoteTensor:
         call = self._create_call(array, kept, target, place, requires_grad)
-        return RemoteTensor._make(self, call.run())
+        made = run_call(call, kept.progress, array.nbytes)
+        return RemoteTensor._make(self, made)
 
     def _copy(
         self,
@@ -176,7 +217,12 @@ class Client(Constructors[RemoteTensor], Batches):
         return self._create(array, kept, BY_NAME["float32"])
 
     def convert(
-        self, array: Any, dtype: Any, overflow: str = "torch"
+        self,
+        array: Any,
+        dtype: Any,
+        overflow: str = "torch",
+        *,
+        progress: Progress = None,
     ) -> np.ndarray:
         """Casts an array on the server, which stores nothing.
 
@@ -188,15 +234,189 @@ class Client(Constructors[RemoteTensor], Batches):
             The dtype of the result.
         overflow : {"torch", "saturate", "error"}
             What becomes of values that it can not hold.
+        progress
+            As of a constructor; both arrays count.
 
         Returns
         -------
         numpy.ndarray
             Writable, in the memory order of a dense `array`.
+
+        Examples
+        --------
+        >>> c.convert(np.array([1.9, -1, 300]), "uint8")
+        array([  1, 255,  44], dtype=uint8)
+        >>> c.convert(np.array([1.9, -1, 300]), "uint8", "saturate")
+        array([  1,   0, 255], dtype=uint8)
         """
-        call, result = self._convert_call(array, dtype, overflow)
-        call.run()
+        check_progress(progress)
+        call, result, travels = self._convert_call(array, dtype, overflow)
+        run_call(call, progress, travels)
         return result
+
+    def convert_many(
+        self, arrays: Iterable[Any], dtype: Any, overflow: str = "torch"
+    ) -> builtins.list[np.ndarray]:
+        """Casts many arrays on the server, several at a time.
+
+        Parameters
+        ----------
+        arrays
+            Of what :meth:`tensor` takes.
+        dtype, overflow
+            Of all results, as of :meth:`convert`.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            In the order of `arrays`.
+
+        Raises
+        ------
+        TensordError
+            What :meth:`convert` raises for an array that is refused; the
+            conversions that are under way are given up.
+
+        Examples
+        --------
+        >>> c.convert_many([[1.9, -1], [300]], "int16")
+        [array([ 1, -1], dtype=int16), array([300], dtype=int16)]
+        """
+        results: builtins.list[np.ndarray] = []
+
+        def calls() -> Iterator[native.ConvertCall]:
+            for array in arrays:
+                call, result, _ = self._convert_call(array, dtype, overflow)
+                results.append(result)
+                yield call
+
+        run_side_by_side(calls())
+        return results
+
+    # Files.
+
+    def load(
+        self,
+        file: File,
+        *,
+        format: str | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **kept: Unpack[KeepingOptions],
+    ) -> Any:
+        """Stores the arrays of a .npy, .npz or .safetensors file.
+
+        Files of any size: they go from the disk to the server piece by piece.
+        Pickled objects are never read. The file may not be truncated
+        meanwhile.
+
+        Parameters
+        ----------
+        file
+            A path, or a binary file.
+        format : {"npy", "npz", "safetensors"}, optional
+            As the name ends, if not given.
+        dtype : dtype, optional
+            The dtype to store. A .npy of bfloat16 or float8 does not say what
+            it is, and needs it.
+        device, requires_grad, **kept
+            As of :meth:`tensor`. For a file of several arrays, ``name`` is
+            what their names begin with, which may be empty.
+
+        Returns
+        -------
+        RemoteTensor or dict of RemoteTensor
+            The array of a .npy; those of other files by name. If one of these
+            is refused, none is kept.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The file is damaged, or of another format.
+        InvalidTypeError
+            It has elements that tensors can not have.
+        OSError
+            It can not be read.
+
+        Examples
+        --------
+        >>> np.savez("weights.npz", w=np.ones((2, 2)), b=np.zeros(2))
+        >>> c.load("weights.npz", dtype="float16")["b"]
+        tensor([0., 0.], dtype=tensord.float16)
+        """
+        loading = Loading(file, format, dtype, kept)
+        if loading.single is not None:
+            return self.tensor(
+                loading.single, dtype, device, requires_grad, **loading.kept
+            )
+        made: dict[str, RemoteTensor] = {}
+        with reporting(loading.progress, loading.size_bytes) as report:
+            loading.report_to(report)
+            try:
+                for key, array in loading.arrays.items():
+                    options = loading.options_of(key)
+                    made[key] = self.tensor(
+                        array, dtype, device, requires_grad, **options
+                    )
+            except BaseException:
+                for tensor in made.values():
+                    with contextlib.suppress(TensordError):
+                        tensor.delete()
+                raise
+        return made
+
+    def save(
+        self,
+        file: File,
+        tensors: Mapping[str, RemoteTensor],
+        *,
+        format: str | None = None,
+        dtype: Any = None,
+        overflow: str = "torch",
+        progress: Progress = None,
+    ) -> None:
+        """Writes tensors to a .npz or .safetensors file, from any device.
+
+        They go from the server to the disk piece by piece. A path has the new
+        file when it is complete, and what it had until then.
+
+        Parameters
+        ----------
+        file
+            A path, or a binary file.
+        tensors
+            By the names that the file has for them.
+        format : {"npy", "npz", "safetensors"}, optional
+            As the name ends, if not given.
+        dtype : dtype, optional
+            Writes the elements as this dtype.
+        overflow : {"torch", "saturate", "error"}
+            What becomes of values that `dtype` can not hold.
+        progress
+            As of a constructor.
+
+        Raises
+        ------
+        InvalidTypeError
+            The format can not carry a dtype: .npz not bfloat16 and float8,
+            .safetensors not complex128.
+        OSError
+            The file can not be written.
+
+        Examples
+        --------
+        >>> c.save("w.safetensors", {"w": c.tensor([1.5]), "n": c.tensor([7])})
+        >>> {name: t.dtype for name, t in c.load("w.safetensors").items()}
+        {'n': tensord.int64, 'w': tensord.float32}
+        """
+        saving = Saving(tensors, dtype, overflow, progress)
+        with (
+            saving.reporting(),
+            create_arrays(file, saving.specs, format) as destinations,
+        ):
+            for name, destination in destinations:
+                tensors[name]._read_to(destination, saving)
 
     # Names.
 

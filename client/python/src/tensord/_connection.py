@@ -6,7 +6,7 @@ import atexit
 import os
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tensord import _native as native
 from tensord._dtype import type_name
@@ -14,16 +14,27 @@ from tensord._endpoint import Endpoint
 from tensord.errors import InvalidTypeError, StateError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from tensord._described import Described
+
+
+class Settings(NamedTuple):
+    """The arguments of :func:`tensord.connect` beside the endpoint."""
+
+    timeout: float
+    insecure: bool
+    max_attempts: int
+    checksums: bool
+    max_connections: int
 
 
 class Connection:
     """A connection to a server, and the handles on its tensors."""
 
     _native: native.Client | None
-    _target: str
+    _where: Endpoint
+    _settings: Settings
     _closed: bool
     _forked: bool
     # By id(), because handles are compared by identity alone.
@@ -33,10 +44,13 @@ class Connection:
         raise TypeError("clients are made by tensord.connect(...)")
 
     @classmethod
-    def _make(cls, connection: native.Client, target: str) -> Self:
+    def _make(
+        cls, connection: native.Client, where: Endpoint, settings: Settings
+    ) -> Self:
         made = object.__new__(cls)
         made._native = connection
-        made._target = target
+        made._where = where
+        made._settings = settings
         made._closed = False
         made._forked = False
         made._handles = weakref.WeakValueDictionary()
@@ -70,7 +84,7 @@ class Connection:
     def __repr__(self) -> str:
         kind = type(self)
         state = " (closed)" if self._closed else ""
-        return f"<{kind.__module__}.Client of {self._target}{state}>"
+        return f"<{kind.__module__}.Client of {self._where.target}{state}>"
 
     def _close_at_exit(self) -> None:
         """Deletes unnamed tensors, as closing does."""
@@ -90,28 +104,35 @@ class Connection:
         self._native = None
 
 
-def connect_call(
-    where: Endpoint,
-    timeout: float,
-    insecure: bool,
-    max_attempts: int,
-    checksums: bool,
-    max_connections: int,
-) -> native.ConnectCall:
+def connect_call(where: Endpoint, settings: Settings) -> native.ConnectCall:
     """What connects, with the arguments of :func:`tensord.connect`."""
     return native.ConnectCall(
         where.target,
-        float(timeout),
+        float(settings.timeout),
         where.tls,
         where.tls_ca,
         where.tls_cert,
         where.tls_key,
         where.token,
-        bool(insecure),
-        int(max_attempts),
-        bool(checksums),
-        int(max_connections),
+        bool(settings.insecure),
+        int(settings.max_attempts),
+        bool(settings.checksums),
+        int(settings.max_connections),
     )
+
+
+def open_connection(
+    kind: type[_ConnectionT], where: Endpoint
+) -> _ConnectionT | None:
+    """A connection of this process to a server; None if there is none."""
+    for connection in tuple(_CONNECTIONS):
+        if (
+            type(connection) is kind
+            and not connection._closed
+            and connection._where.without_token() == where
+        ):
+            return connection
+    return None
 
 
 def checked_name(name: object) -> str:
@@ -120,6 +141,8 @@ def checked_name(name: object) -> str:
         raise InvalidTypeError(f"name must be str, not {type_name(name)}")
     return name
 
+
+_ConnectionT = TypeVar("_ConnectionT", bound=Connection)
 
 _CONNECTIONS: weakref.WeakSet[Connection] = weakref.WeakSet()
 

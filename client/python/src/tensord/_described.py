@@ -15,11 +15,12 @@ from tensord._device import Size
 from tensord._device import device as Device
 from tensord._dtype import ALL_DTYPES
 from tensord._dtype import dtype as DType
+from tensord._files import unnamed
 from tensord._info import ConversionReport
 from tensord.errors import InvalidTypeError, OutOfRangeError, StateError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from tensord._connection import Connection
 
@@ -342,6 +343,21 @@ class Described(OnServer):
         array, memory = allocate(layout)
         return Read(native.ReadCall(handle, memory, *options), array, out)
 
+    def _name_in(self, format: str) -> str:
+        """What a file of this format calls it that has no other name."""
+        name = self.name if format == "safetensors" else None
+        return unnamed(format) if name is None else name
+
+    def _fills(
+        self, destination: np.ndarray, dtype: DType | None
+    ) -> builtins.bool:
+        """Whether a read into this array needs no memory beside it."""
+        code = None if dtype is None else dtype._code
+        layout = self._handle.read_layout((), code, 0, True)
+        return (
+            destination.size == 0 or memory_of(destination, layout) is not None
+        )
+
     # Lifetime.
 
     def _drop(self) -> None:
@@ -356,6 +372,6 @@ class Described(OnServer):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "cannot pickle a tensord.RemoteTensor: it is a handle on a tensor "
-            "in a server; pickle its numpy()"
+            f"cannot pickle a {type(self).__module__}.RemoteTensor: it belongs "
+            "to an event loop; pickle its id, and get() it where it is used"
         )

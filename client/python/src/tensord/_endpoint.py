@@ -24,6 +24,16 @@ class Endpoint(NamedTuple):
     tls_key: str
     token: str
 
+    def without_token(self) -> Endpoint:
+        """What may be told to others."""
+        return self._replace(token="")
+
+    def with_own_token(self) -> Endpoint:
+        """With the token that the environment has for this server, if any."""
+        own = endpoint(None, False, None, None, None, None)
+        is_same = (own.target, own.tls) == (self.target, self.tls)
+        return self._replace(token=own.token) if is_same else self
+
 
 def endpoint(
     target: str | None,

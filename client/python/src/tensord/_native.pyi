@@ -222,3 +222,16 @@ def convert_layout(
     buffer: ndarray, dtype: int, target_dtype: int, /
 ) -> _Layout: ...
 def to_dlpack(array: ndarray, code: int, /) -> object: ...
+
+# The elements that an object shares by DLPack, as unsigned integers of their
+# size, and DLPack's code of their type.
+def from_dlpack(exporter: object, /) -> tuple[ndarray, int]: ...
+
+MAX_NPY_HEADER_BYTES: int
+
+# Dtype, whether it is big-endian, shape, whether it is in Fortran's order, and
+# bytes before the first element.
+def read_npy_header(
+    start: bytes, file_bytes: int, dtype: int | None
+) -> tuple[int, bool, tuple[int, ...], bool, int]: ...
+def write_npy_header(dtype: int, shape: tuple[int, ...], /) -> bytes: ...

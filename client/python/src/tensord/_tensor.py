@@ -14,13 +14,18 @@ from tensord._casts import Casts
 from tensord._described import Described
 from tensord._dtype import dtype as DType
 from tensord._dtype import to_dtype
+from tensord._files import File, format_of
 from tensord._format import printable, tensor_text
+from tensord._interchange import to_torch
+from tensord._progress import check_progress, run_call
 from tensord._scalars import Scalars
 from tensord._views import Views
 from tensord.errors import StateError
 
 if TYPE_CHECKING:
     from tensord._client import Client
+    from tensord._loading import Saving
+    from tensord._progress import Progress
 
 
 class RemoteTensor(
@@ -100,11 +105,27 @@ class RemoteTensor(
         overflow: str = "torch",
         force: builtins.bool = False,
         out: np.ndarray | None = None,
+        progress: Progress = False,
     ) -> np.ndarray:
         """The elements, or some of them, in one call."""
         read = self._read_call(index, dtype, overflow, force, out)
-        read.call.run()
+        run_call(read.call, progress, read.array.nbytes)
         return read.result()
+
+    def _read_to(self, destination: np.ndarray, saving: Saving) -> None:
+        """Reads into a file's array, in C order, without more memory."""
+        if not self._fills(destination, saving.dtype):
+            # The server lays it out.
+            with self.contiguous() as dense:
+                return dense._read_to(destination, saving)
+        self._read(
+            (),
+            saving.dtype,
+            saving.overflow,
+            True,
+            destination,
+            saving.next_part(destination.nbytes),
+        )
 
     def numpy(
         self,
@@ -113,6 +134,7 @@ class RemoteTensor(
         dtype: Any = None,
         overflow: str = "torch",
         out: np.ndarray | None = None,
+        progress: Progress = None,
     ) -> np.ndarray:
         """The elements as a NumPy array of their own, which is writable.
 
@@ -127,6 +149,8 @@ class RemoteTensor(
         out : numpy.ndarray, optional
             Takes the elements, and is returned. Has to have the dtype and
             shape of the result.
+        progress
+            As of the constructors of :class:`Client`.
 
         Returns
         -------
@@ -140,11 +164,65 @@ class RemoteTensor(
             The tensor is not in CPU memory.
         StateError
             The tensor requires grad.
+
+        Examples
+        --------
+        >>> t = c.tensor([1.5, 2.5], requires_grad=True)
+        >>> t.detach().cpu().numpy()
+        array([1.5, 2.5], dtype=float32)
+        >>> t.numpy(force=True, dtype="int8")
+        array([1, 2], dtype=int8)
         """
         wanted = None if dtype is None else to_dtype(dtype, "numpy")
+        check_progress(progress)
         if not check_bool(force, "numpy", "force"):
             self._check_readable()
-        return self._read((), wanted, overflow, force, out)
+        return self._read((), wanted, overflow, force, out, progress)
+
+    def torch(self) -> Any:
+        """The elements as a tensor of PyTorch, which shares nothing.
+
+        In the memory of this host, a leaf that requires no grad.
+
+        Raises
+        ------
+        InvalidTypeError
+            The tensor is not in CPU memory; PyTorch is not installed.
+        StateError
+            The tensor requires grad.
+        """
+        return to_torch(self.numpy())
+
+    def save(
+        self,
+        file: File,
+        *,
+        format: str | None = None,
+        dtype: Any = None,
+        overflow: str = "torch",
+        progress: Progress = None,
+    ) -> None:
+        """Writes the tensor to a .npy, .npz or .safetensors file.
+
+        From any device, and whether or not it requires grad. In .npz it is
+        called ``arr_0``, in .safetensors by its name, or ``tensor``. See
+        :meth:`Client.save` for arguments, errors and files of several tensors.
+
+        Examples
+        --------
+        >>> c.tensor([1.5, 2.5]).save("halves.npy", dtype="float16")
+        >>> np.load("halves.npy")
+        array([1.5, 2.5], dtype=float16)
+        """
+        found = format_of(file, format)
+        self._client.save(
+            file,
+            {self._name_in(found): self},
+            format=found,
+            dtype=dtype,
+            overflow=overflow,
+            progress=progress,
+        )
 
     def __array__(
         self, dtype: Any = None, copy: builtins.bool | None = None
@@ -195,6 +273,41 @@ class RemoteTensor(
     def _dtype_note(self, empty: builtins.bool) -> str | None:
         silent = {"float32"} if empty else _SILENT_DTYPES
         return None if self.dtype._name in silent else f"dtype={self.dtype}"
+
+    # Copies.
+
+    def __reduce__(self) -> Any:
+        """A handle on the same tensor, for other processes and hosts.
+
+        It does not own the tensor: one without a name goes with the handle
+        that was pickled. The pickle has the address, without the token: where
+        it is loaded, a client of the same server is used that is connected
+        already; without one it connects, with the token that the environment
+        has for that server (see :func:`connect`).
+        """
+        client = self._client
+        self._handle  # noqa: B018 - refuses what was deleted or closed
+        where = client._where.without_token()
+        how = (tuple(where), tuple(client._settings), self.id)
+        return type(client)._handle_in, how
+
+    def __copy__(self) -> RemoteTensor:
+        """A tensor that shares storage, as PyTorch's."""
+        return self._leaf(self._transform(("detach",)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RemoteTensor:
+        """A tensor with storage of its own, as PyTorch's: of leaves only."""
+        if not self.is_leaf:
+            raise StateError(
+                "Only Tensors created explicitly by the user (graph leaves) "
+                "support the deepcopy protocol at the moment."
+            )
+        copy = self._leaf(self._transform(("detach",), ("clone",)))
+        memo[id(self)] = copy
+        return copy
+
+    def _leaf(self, copy: RemoteTensor) -> RemoteTensor:
+        return copy.requires_grad_() if self._requires_grad else copy
 
     # Lifetime.
 

@@ -30,29 +30,43 @@ from collections.abc import (
     Coroutine,
     Generator,
     Iterable,
+    Mapping,
 )
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
 from tensord import _native as native
-from tensord._arguments import Keeping, check_bool
+from tensord._arguments import (
+    Keeping,
+    KeepingOptions,
+    Lifetime,
+    check_bool,
+)
 from tensord._batch import (
     CreateBatch,
     DeleteBatch,
-    Lifetime,
+    PutOptions,
+    Putting,
     ReadBatch,
     TransformBatch,
     batch_ids,
+    with_handles,
 )
 from tensord._casts import Casts
-from tensord._connection import Connection, checked_name, connect_call
+from tensord._connection import (
+    Connection,
+    Settings,
+    checked_name,
+    connect_call,
+)
 from tensord._constructors import Constructors, copy_steps
 from tensord._described import Described
 from tensord._device import device as Device
 from tensord._dtype import BY_NAME, to_dtype
 from tensord._dtype import dtype as DType
 from tensord._endpoint import endpoint
+from tensord._files import File, create_arrays, format_of
 from tensord._info import (
     DeviceInfo,
     ServerInfo,
@@ -61,9 +75,29 @@ from tensord._info import (
     server_info,
     tensor_info,
 )
+from tensord._interchange import to_torch
+from tensord._loading import Loading, Saving
+from tensord._namespace import Namespace
+from tensord._progress import (
+    INTERVAL_SECONDS,
+    Counter,
+    check_progress,
+    reporting,
+)
 from tensord._scalars import python_element, python_list
+from tensord._side_by_side import MOST_AT_ONCE
 from tensord._views import Views
-from tensord.errors import InvalidTypeError, NotFoundError, StateError
+from tensord.errors import (
+    InvalidTypeError,
+    NotFoundError,
+    StateError,
+    TensordError,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from tensord._progress import Progress
 
 __all__ = ["Client", "PendingTensor", "RemoteTensor", "connect"]
 
@@ -81,16 +115,22 @@ class _Calls:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._loop.add_reader(self._completions.fileno(), self._take)
 
-    async def run(self, call: native._Call[_Result]) -> _Result:
+    async def run(
+        self, call: native._Call[_Result], counter: Counter | None = None
+    ) -> _Result:
         if asyncio.get_running_loop() is not self._loop:
             raise StateError("the client belongs to another event loop")
         key = next(self._keys)
-        cancellation = call.begin(self._completions, key)
+        progress = None if counter is None else counter.native
+        cancellation = call.begin(self._completions, key, progress)
         ended: asyncio.Future[_Result] = self._loop.create_future()
         self._waiting[key] = ended
         try:
+            while counter is not None and not ended.done():
+                await asyncio.wait([ended], timeout=INTERVAL_SECONDS)
+                counter.tell()
             return await asyncio.shield(ended)
-        except asyncio.CancelledError:
+        except BaseException:
             cancellation.cancel()
             while not ended.done():
                 with contextlib.suppress(asyncio.CancelledError):
@@ -125,7 +165,18 @@ if TYPE_CHECKING:
             dtype: Any = None,
             overflow: str = "torch",
             out: np.ndarray | None = None,
+            progress: Progress = None,
         ) -> np.ndarray: ...
+        async def torch(self) -> Any: ...
+        async def save(
+            self,
+            file: File,
+            *,
+            format: str | None = None,
+            dtype: Any = None,
+            overflow: str = "torch",
+            progress: Progress = None,
+        ) -> None: ...
         async def item(self) -> builtins.bool | int | float | complex: ...
         async def tolist(self) -> Any: ...
         async def delete(self) -> None: ...
@@ -258,10 +309,25 @@ class RemoteTensor(Described, Casts[PendingTensor], Views[PendingTensor]):
         overflow: str = "torch",
         force: builtins.bool = False,
         out: np.ndarray | None = None,
+        progress: Progress = False,
     ) -> np.ndarray:
         read = self._read_call(index, dtype, overflow, force, out)
-        await self._client._run(read.call)
+        await self._client._run(read.call, progress, read.array.nbytes)
         return read.result()
+
+    async def _read_to(self, destination: np.ndarray, saving: Saving) -> None:
+        if not self._fills(destination, saving.dtype):
+            # The server lays it out.
+            async with await self.contiguous() as dense:
+                return await dense._read_to(destination, saving)
+        await self._read(
+            (),
+            saving.dtype,
+            saving.overflow,
+            True,
+            destination,
+            saving.next_part(destination.nbytes),
+        )
 
     async def numpy(
         self,
@@ -270,12 +336,38 @@ class RemoteTensor(Described, Casts[PendingTensor], Views[PendingTensor]):
         dtype: Any = None,
         overflow: str = "torch",
         out: np.ndarray | None = None,
+        progress: Progress = None,
     ) -> np.ndarray:
         """The elements; see :meth:`tensord.RemoteTensor.numpy`."""
         wanted = None if dtype is None else to_dtype(dtype, "numpy")
+        check_progress(progress)
         if not check_bool(force, "numpy", "force"):
             self._check_readable()
-        return await self._read((), wanted, overflow, force, out)
+        return await self._read((), wanted, overflow, force, out, progress)
+
+    async def torch(self) -> Any:
+        """A tensor of PyTorch; see :meth:`tensord.RemoteTensor.torch`."""
+        return to_torch(await self.numpy())
+
+    async def save(
+        self,
+        file: File,
+        *,
+        format: str | None = None,
+        dtype: Any = None,
+        overflow: str = "torch",
+        progress: Progress = None,
+    ) -> None:
+        """Writes a file; see :meth:`tensord.RemoteTensor.save`."""
+        found = format_of(file, format)
+        await self._client.save(
+            file,
+            {self._name_in(found): self},
+            format=found,
+            dtype=dtype,
+            overflow=overflow,
+            progress=progress,
+        )
 
     async def item(self) -> builtins.bool | int | float | complex:
         """The one element; see :meth:`tensord.RemoteTensor.item`."""
@@ -337,21 +429,22 @@ async def connect(
     The client belongs to the running event loop.
     """
     where = endpoint(target, tls, tls_ca, tls_cert, tls_key, token)
-    call = connect_call(
-        where, timeout, insecure, max_attempts, checksums, max_connections
+    settings = Settings(
+        timeout, insecure, max_attempts, checksums, max_connections
     )
+    call = connect_call(where, settings)
     calls = _Calls()
     try:
         connection = await calls.run(call)
     except BaseException:
         await calls.stop()
         raise
-    client = Client._make(connection, where.target)
+    client = Client._make(connection, where, settings)
     client._calls = calls
     return client
 
 
-class Client(Constructors[PendingTensor], Connection):
+class Client(Constructors[PendingTensor], Connection, Namespace):
     """A connection to a server, as :class:`tensord.Client` is.
 
     Made by :func:`tensord.aio.connect`; belongs to one event loop. ``await
@@ -363,8 +456,15 @@ class Client(Constructors[PendingTensor], Connection):
 
     _calls: _Calls
 
-    async def _run(self, call: native._Call[_Result]) -> _Result:
-        return await self._calls.run(call)
+    async def _run(
+        self,
+        call: native._Call[_Result],
+        progress: Progress = False,
+        total_bytes: int = 0,
+    ) -> _Result:
+        with reporting(progress, total_bytes) as report:
+            counter = report and Counter(report, total_bytes)
+            return await self._calls.run(call, counter)
 
     # Constructors.
 
@@ -378,7 +478,8 @@ class Client(Constructors[PendingTensor], Connection):
         requires_grad: bool = False,
     ) -> RemoteTensor:
         call = self._create_call(array, kept, target, place, requires_grad)
-        return RemoteTensor._make(self, await self._run(call))
+        made = await self._run(call, kept.progress, array.nbytes)
+        return RemoteTensor._make(self, made)
 
     @_pending
     async def _copy(
@@ -407,12 +508,74 @@ class Client(Constructors[PendingTensor], Connection):
         return await self._create(array, kept, BY_NAME["float32"])
 
     async def convert(
-        self, array: Any, dtype: Any, overflow: str = "torch"
+        self,
+        array: Any,
+        dtype: Any,
+        overflow: str = "torch",
+        *,
+        progress: Progress = None,
     ) -> np.ndarray:
         """Casts an array on the server; see :meth:`tensord.Client.convert`."""
-        call, result = self._convert_call(array, dtype, overflow)
-        await self._run(call)
+        check_progress(progress)
+        call, result, travels = self._convert_call(array, dtype, overflow)
+        await self._run(call, progress, travels)
         return result
+
+    # Files.
+
+    async def load(
+        self,
+        file: File,
+        *,
+        format: str | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **kept: Unpack[KeepingOptions],
+    ) -> Any:
+        """Stores the arrays of a file; see :meth:`tensord.Client.load`."""
+        loading = await asyncio.to_thread(Loading, file, format, dtype, kept)
+        if loading.single is not None:
+            return await self.tensor(
+                loading.single, dtype, device, requires_grad, **loading.kept
+            )
+        made: dict[str, RemoteTensor] = {}
+        with reporting(loading.progress, loading.size_bytes) as report:
+            loading.report_to(report)
+            try:
+                for key, array in loading.arrays.items():
+                    options = loading.options_of(key)
+                    made[key] = await self.tensor(
+                        array, dtype, device, requires_grad, **options
+                    )
+            except BaseException:
+                for tensor in made.values():
+                    with contextlib.suppress(TensordError):
+                        await tensor.delete()
+                raise
+        return made
+
+    async def save(
+        self,
+        file: File,
+        tensors: Mapping[str, RemoteTensor],
+        *,
+        format: str | None = None,
+        dtype: Any = None,
+        overflow: str = "torch",
+        progress: Progress = None,
+    ) -> None:
+        """Writes tensors to a file; see :meth:`tensord.Client.save`."""
+        saving = Saving(tensors, dtype, overflow, progress)
+        with (
+            saving.reporting(),
+            create_arrays(file, saving.specs, format) as destinations,
+        ):
+            # What is written in between takes a while, and must not stop the
+            # event loop.
+            while pair := await asyncio.to_thread(next, destinations, None):
+                name, destination = pair
+                await tensors[name]._read_to(destination, saving)
 
     # Many at once.
 
@@ -491,6 +654,68 @@ class Client(Constructors[PendingTensor], Connection):
         self, made: builtins.list[native.Tensor]
     ) -> builtins.list[RemoteTensor]:
         return [RemoteTensor._make(self, one) for one in made]
+
+    @overload
+    async def put_many(
+        self, arrays: Mapping[str, Any], **options: Unpack[PutOptions]
+    ) -> dict[str, RemoteTensor]: ...
+    @overload
+    async def put_many(
+        self, arrays: Iterable[Any], **options: Unpack[PutOptions]
+    ) -> builtins.list[RemoteTensor]: ...
+    async def put_many(
+        self,
+        arrays: Mapping[str, Any] | Iterable[Any],
+        **options: Unpack[PutOptions],
+    ) -> dict[str, RemoteTensor] | builtins.list[RemoteTensor]:
+        """Stores many arrays; see :meth:`tensord.Client.put_many`."""
+        putting = Putting(arrays, options)
+        return putting.results(
+            await self.create_batch(
+                putting.arrays, names=putting.names, **putting.options
+            )
+        )
+
+    async def get_many(
+        self,
+        tensors: Iterable[str | RemoteTensor],
+        *,
+        force: bool = False,
+        dtype: Any = None,
+        overflow: str = "torch",
+    ) -> builtins.list[np.ndarray]:
+        """The elements of many; see :meth:`tensord.Client.get_many`."""
+        mixed = [*tensors]
+        found = await self.get_batch(
+            one for one in mixed if isinstance(one, str)
+        )
+        return await self.numpy_batch(
+            with_handles(mixed, found),
+            force=force,
+            dtype=dtype,
+            overflow=overflow,
+        )
+
+    async def convert_many(
+        self, arrays: Iterable[Any], dtype: Any, overflow: str = "torch"
+    ) -> builtins.list[np.ndarray]:
+        """Casts many arrays; see :meth:`tensord.Client.convert_many`."""
+        room = asyncio.Semaphore(MOST_AT_ONCE)
+
+        async def convert(array: Any) -> np.ndarray:
+            async with room:
+                return await self.convert(
+                    array, dtype, overflow, progress=False
+                )
+
+        tasks = [asyncio.create_task(convert(array)) for array in arrays]
+        try:
+            return [*await asyncio.gather(*tasks)]
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
 
     # Names.
 
