@@ -200,6 +200,24 @@ class Constructors(Generic[TensorT]):
         array, target = _from_data(data, target)
         return self._create(array, kept, target, place, requires_grad)
 
+    def as_tensor(
+        self,
+        data: Any,
+        dtype: Any = None,
+        device: Any = None,
+        **kept: Unpack[KeepingOptions],
+    ) -> TensorT:
+        """As :meth:`tensor`, but for a tensor of the server: as its ``to``.
+
+        That gives the very same tensor if nothing changes.
+        """
+        if not is_tensor(data):
+            return self.tensor(data, dtype, device, **kept)
+        given = {"dtype": dtype, "device": device, **kept}
+        wanted = {key: one for key, one in given.items() if one is not None}
+        made: TensorT = data.to(**wanted) if wanted else data._itself()
+        return made
+
     def asarray(
         self,
         obj: Any,

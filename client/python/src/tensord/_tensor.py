@@ -300,7 +300,10 @@ class RemoteTensor(
         if not self.is_leaf:
             raise StateError(
                 "Only Tensors created explicitly by the user (graph leaves) "
-                "support the deepcopy protocol at the moment."
+                "support the deepcopy protocol at the moment.  If you were "
+                "attempting to deepcopy a module, this may be because of a "
+                "torch.nn.utils.weight_norm usage, see "
+                "https://github.com/pytorch/pytorch/pull/103001"
             )
         copy = self._leaf(self._transform(("detach",), ("clone",)))
         memo[id(self)] = copy
