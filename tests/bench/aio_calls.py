@@ -1,4 +1,4 @@
-"""Times calls of tensord.aio beside blocking ones, alone and on threads.
+"""Times calls of tensord.aio and convert_many beside blocking ones.
 
     build/venv/bin/python tests/bench/aio_calls.py [--rounds N]
 
@@ -74,6 +74,10 @@ async def awaited(target, array, count):
         return time.perf_counter() - start
 
 
+def many(client, array, count):
+    client.convert_many([array] * count, "float16")
+
+
 def timed(work, *arguments):
     start = time.perf_counter()
     work(*arguments)
@@ -85,9 +89,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     print(
-        "| array | blocking | on 16 threads | asyncio | to blocking | to threads |"
+        "| array | blocking | on 16 threads | asyncio | convert_many "
+        "| asyncio to blocking | to threads | convert_many to blocking |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     with Server() as target, tensord.connect(target) as client:
         for name, (elements, count) in SIZES.items():
             array = np.arange(elements, dtype=np.float32)
@@ -98,15 +103,17 @@ def main():
                         timed(one_after_the_other, client, array, count),
                         timed(on_threads, client, array, count),
                         asyncio.run(awaited(target, array, count)),
+                        timed(many, client, array, count),
                     )
                 )
             rates = [count / statistics.median(way) for way in zip(*seconds)]
             ratios = [
-                statistics.median(one[way] / one[2] for one in seconds)
-                for way in (0, 1)
+                statistics.median(one[old] / one[new] for one in seconds)
+                for old, new in ((0, 2), (1, 2), (0, 3))
             ]
-            shown = " | ".join(f"{rate:.0f}/s" for rate in rates)
-            print(f"| {name} | {shown} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+            cells = [f"{rate:.0f}/s" for rate in rates]
+            cells += [f"{ratio:.2f}" for ratio in ratios]
+            print(f"| {name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -412,7 +412,7 @@ GROUPS = {
     "numpy": numpy_cases,
 }
 
-# What this project does otherwise, each with a row in client/SEMANTICS.md.
+# What this project does otherwise, each with a row in client/semantics.md.
 DIFFERENT = {
     "c.from_numpy(f).to('gpu')",
     "c.tensor([0, 1, 2.5], dtype=D.uint64)",

@@ -2,7 +2,7 @@
 
 All values of the narrow dtypes and many of the wide ones, bit for bit. What is left
 out, because libraries differ or leave it undefined, is named here and has a row in
-client/SEMANTICS.md. NaNs are compared as NaNs: their bits are our own rule.
+client/semantics.md. NaNs are compared as NaNs: their bits are our own rule.
 """
 
 import warnings

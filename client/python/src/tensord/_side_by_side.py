@@ -8,7 +8,7 @@ from tensord import _native as native
 from tensord._progress import wait_readable
 
 # Of so many, one more gains nothing (tests/bench/README.md).
-MOST_AT_ONCE = 32
+MOST_AT_ONCE = 64
 
 
 def run_side_by_side(calls: Iterator[native._Call[None]]) -> None:

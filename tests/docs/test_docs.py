@@ -1,0 +1,297 @@
+"""What the pages show is run, and does what they say.
+
+A page is read from its top. Blocks of `pycon` print what they show; blocks of
+`python` run, one after the other in one namespace, and may await; commands of
+`console`, behind a $, succeed and print what follows them, where `...` stands
+for anything. They find a server at localhost:50051, which is where TENSORD_URL
+leads, and run in a folder of their own, in which the tree appears to be; but
+for `./deploy/run.sh` and `./tests/run.sh`, which are the tree's. Blocks of `cpp`
+are excerpts from sources that are built and run.
+
+What would take too long is checked for being there, with the options that are
+shown: see TOO_LONG.
+"""
+
+import ast
+import asyncio
+import doctest
+import inspect
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+ADDRESS = "localhost:50051"
+
+# Scripts of minutes, and what needs another machine.
+TOO_LONG = {
+    "./tests/run.sh",
+    "./tests/bench/run.sh",
+    "./tests/bench/transfer.sh",
+    "./tests/emulate/run.sh",
+    "./tests/fuzz/run.sh",
+    "./tests/gpu/run.sh",
+    "build/venv/bin/python tests/bench/aio_calls.py",
+    "build/venv/bin/python tests/memory/large_tensor.py",
+}
+# Serves until it is stopped; `--demo`, which is run, is the same but for that.
+SERVES = "./deploy/run.sh"
+# Of another machine.
+ELSEWHERE = {"apt-get", "docker", "haproxy", "sudo", "systemctl"}
+
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "client/clients.md",
+    "client/semantics.md",
+    "deploy/operating.md",
+    "deploy/performance.md",
+    "deploy/haproxy/README.md",
+    "proto/protocol.md",
+    "tests/bench/README.md",
+]
+# Where excerpts of C++ come from.
+CPP = ["client/cpp/examples", "tests/client/cpp"]
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, *languages):
+    text = (ROOT / page).read_text()
+    return [
+        (text[: block.start()].count("\n") + 2, block[1], block[2])
+        for block in BLOCK.finditer(text)
+        if block[1] in languages
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder in which the tree appears to be."""
+    for entry in ROOT.iterdir():
+        if entry.name != ".git":
+            (tmp_path / entry.name).symlink_to(entry)
+    return tmp_path
+
+
+@pytest.fixture
+def environment(server):
+    tools = (ROOT / "build/venv/bin", server_folder())
+    path = os.pathsep.join([*map(str, tools), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "TENSORD_URL": server.target}
+
+
+def server_folder():
+    built = os.environ.get("TENSORD_SERVER")
+    return pathlib.Path(built).parent if built else ROOT / "build/release/bin"
+
+
+def test_every_page_is_known():
+    found = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.md")
+        if not path.relative_to(ROOT).parts[0].startswith((".", "build"))
+    }
+    # Pages without anything to run.
+    found -= {
+        "CHANGELOG.md",
+        "core/device/cuda/cuda_gotchas.md",
+        "tests/server/testdata/tls/README.md",
+    }
+    assert found == set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_say_what_they_are(page):
+    text = (ROOT / page).read_text()
+    fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
+    languages = fences[::2]
+    assert set(fences[1::2]) <= {""}
+    known = {"cmake", "console", "cpp", "promql", "pycon", "python", "text"}
+    assert set(languages) <= known
+    # A command in an indented block would be run by nobody.
+    assert not re.search(r"^    (\./|\$ )", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def with_pages(*languages):
+    return [page for page in PAGES if blocks(page, *languages)]
+
+
+@pytest.mark.parametrize("page", with_pages("pycon"))
+def test_prompts_print_what_pages_show(page, server, folder, monkeypatch):
+    if page == "client/python/README.md":
+        pytest.skip("run by tests/client/python/test_docstrings.py")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TENSORD_URL", server.target)
+    parser, names = doctest.DocTestParser(), {}
+    runner = doctest.DocTestRunner(
+        verbose=False, optionflags=doctest.ELLIPSIS
+    )
+    report = []
+    for line, _, source in blocks(page, "pycon"):
+        if "connect(address)" in source:
+            # The tour, which tests/client/python/test_tour.py takes.
+            continue
+        source = source.replace(ADDRESS, server.target)
+        test = parser.get_doctest(source, names, page, page, line - 1)
+        # What a block binds is there in the next.
+        runner.run(test, out=report.append, clear_globs=False)
+        names = test.globs
+    assert runner.failures == 0, "".join(report)
+
+
+@pytest.mark.parametrize("page", with_pages("python"))
+def test_programs_run(page, server, folder, environment):
+    commands(page, folder, environment, "protoc")
+    program = folder / "program.py"
+    names = []
+    for line, _, source in blocks(page, "python"):
+        source = source.replace(ADDRESS, server.target)
+        names.append((line, source))
+    program.write_text(PROGRAM.format(blocks=names, page=page))
+    done = subprocess.run(
+        [sys.executable, program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(folder)},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# Runs blocks one after the other; those that await, in one event loop.
+PROGRAM = '''
+import ast, asyncio, inspect, sys
+names = {{"__name__": "__main__"}}
+async def main():
+    for line, source in {blocks!r}:
+        code = compile(
+            "\\n" * (line - 1) + source,
+            {page!r},
+            "exec",
+            ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
+        result = eval(code, names)
+        if inspect.iscoroutine(result):
+            await result
+asyncio.run(main())
+'''
+
+
+def parsed(source):
+    """Commands behind a $, and the lines that follow each."""
+    found = []
+    for line in source.splitlines():
+        if line.startswith("$ "):
+            found.append([line[2:], []])
+        elif found and line.startswith("> "):
+            found[-1][0] += "\n" + line[2:]
+        else:
+            assert found, f"output before a command: {line}"
+            found[-1][1].append(line)
+    return [(command, "\n".join(lines)) for command, lines in found]
+
+
+def without_comment(command):
+    return re.sub(r"\s+# .*$", "", command)
+
+
+def check_exists(command):
+    """Checks that a script is there, and has the options that are shown."""
+    words = [
+        word for word in shlex.split(command) if word != "build/venv/bin/python"
+    ]
+    script = ROOT / words[0]
+    source = script.read_text()
+    assert os.access(script, os.X_OK) or script.suffix == ".py"
+    sources = source + "".join(
+        (ROOT / one).read_text()
+        for one in re.findall(r"tests/[\w/]+\.py", source)
+    )
+    for option in words[1:]:
+        if option.startswith("--"):
+            name = option.partition("=")[0]
+            assert f"{name}" in sources, f"{script} knows no {name}"
+
+
+def commands(page, folder, environment, only=""):
+    """Runs the commands of a page."""
+    for line, _, source in blocks(page, "console"):
+        for command, expected in parsed(source):
+            if only not in command:
+                continue
+            run_command(
+                f"{page}:{line}", without_comment(command), expected, folder,
+                environment,
+            )
+
+
+def run_command(where, command, expected, folder, environment):
+    words = shlex.split(command)
+    if any(command.startswith(script) for script in TOO_LONG):
+        check_exists(command)
+        return
+    if command == SERVES or words[0] in ELSEWHERE:
+        return
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command.replace(
+            ADDRESS, environment["TENSORD_URL"])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=ROOT if words[0] == "./deploy/run.sh" else folder,
+        env=environment,
+    )
+    assert done.returncode == 0, f"{where}: {command}\n{done.stdout}"
+    if expected:
+        check = doctest.OutputChecker()
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        shown = done.stdout.replace(environment["TENSORD_URL"], ADDRESS)
+        assert check.check_output(expected + "\n", shown, flags), (
+            f"{where}: {command}\nprinted\n{shown}\nwhere the page has\n"
+            f"{expected}"
+        )
+
+
+@pytest.mark.parametrize("page", with_pages("console"))
+def test_commands_do_what_pages_show(page, folder, environment):
+    commands(page, folder, environment)
+
+
+def squeezed(source):
+    return re.sub(r"\s+", " ", source).strip()
+
+
+@pytest.mark.parametrize("page", with_pages("cpp"))
+def test_excerpts_are_from_sources_that_are_built(page):
+    built = [
+        squeezed(path.read_text())
+        for folder in CPP
+        for path in (ROOT / folder).rglob("*.cc")
+    ]
+    for line, _, source in blocks(page, "cpp"):
+        # A line of dots is something left out.
+        for piece in re.split(r"^\s*// \.\.\.$", source, flags=re.MULTILINE):
+            assert any(squeezed(piece) in one for one in built), (
+                f"{page}:{line}: no built source has\n{textwrap.dedent(piece)}"
+            )
