@@ -45,15 +45,27 @@ install_venv() {
   fi
 }
 
-# The Python package `tensord` in build/venv, when a source of it is newer than what is installed.
+# The wheel of the Python client in build/wheels, for machines that have no gRPC. Built in build/python.
+build_wheel() {
+  local raw=build/python/wheel
+  say "building the wheel of the Python client"
+  rm -rf "$raw"
+  CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 build/venv/bin/python -m pip wheel -q --disable-pip-version-check \
+    --no-build-isolation --no-deps --wheel-dir "$raw" --config-settings=build-dir="$PWD/build/python" ./client/python
+  build/venv/bin/python deploy/repair_wheel.py "$raw"/tensord-*.whl build/wheels
+}
+
+# The Python package `tensord` in build/venv, from its wheel, when a source of it is newer than what is installed.
 install_python_client() {
   local stamp=build/venv/.tensord.stamp
-  if [[ -e $stamp && -z $(find CMakeLists.txt client core proto deploy/cmake -newer "$stamp" -type f -print -quit) ]]; then
+  if [[ -e $stamp && -n $(find build/wheels -name 'tensord-*.whl' -print -quit 2>/dev/null) &&
+    -z $(find CMakeLists.txt client core proto deploy/cmake deploy/repair_wheel.py -newer "$stamp" -type f \
+      -print -quit) ]]; then
     return
   fi
-  say "building the Python client"
-  touch "$stamp.new"
-  CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 build/venv/bin/python -m pip install -q --disable-pip-version-check \
-    --no-build-isolation --no-deps --force-reinstall --config-settings=build-dir="$PWD/build/python" ./client/python
-  mv "$stamp.new" "$stamp"
+  touch build/venv/.tensord.new
+  build_wheel
+  build/venv/bin/python -m pip install -q --disable-pip-version-check --no-index --no-deps --force-reinstall \
+    build/wheels/tensord-*.whl
+  mv build/venv/.tensord.new "$stamp"
 }

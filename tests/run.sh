@@ -7,7 +7,7 @@
 # every instruction set. It takes some minutes more.
 #
 # With a sanitizer, the server and the C++ tests are instrumented; the Python tests run against that server, through a
-# client that is not.
+# client that is not, because it runs from the wheel that users get.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/common.sh
@@ -21,6 +21,18 @@ while (($#)); do
   esac
 done
 
+# build/wheelhouse: what a fresh environment needs to test the wheel in, which then needs no network.
+download_wheels() {
+  local stamp=build/wheelhouse/.stamp
+  if cmp -s client/python/pyproject.toml "$stamp"; then return; fi
+  say "downloading what the wheel is tested with"
+  rm -rf build/wheelhouse
+  build/venv/bin/python -m pip download -q --disable-pip-version-check --only-binary :all: --dest build/wheelhouse \
+    build/wheels/tensord-*.whl pytest
+  rm build/wheelhouse/tensord-*.whl
+  cp client/python/pyproject.toml "$stamp"
+}
+
 mkdir -p build
 install_packages
 install_packages tests/packages.txt
@@ -28,6 +40,7 @@ build_preset "$preset"
 install_venv deploy/requirements.txt
 install_venv tests/requirements.txt
 install_python_client
+download_wheels
 
 export ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1:${ASAN_OPTIONS-}"
 export LSAN_OPTIONS="suppressions=$PWD/tests/asan/leaks.txt:print_suppressions=0:${LSAN_OPTIONS-}"

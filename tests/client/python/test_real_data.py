@@ -3,12 +3,13 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from skimage import data
-from sklearn.datasets import load_digits
+
+data = pytest.importorskip("skimage.data")
+datasets = pytest.importorskip("sklearn.datasets")
 
 
 def test_digits_survive_half_precision(c):
-    digits = load_digits().images
+    digits = datasets.load_digits().images
     for dtype in ("float16", "bfloat16", "float32", "uint8"):
         tensor = c.tensor(digits, dtype=dtype)
         assert tensor.shape == digits.shape

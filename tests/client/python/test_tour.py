@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 import tensord
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -28,6 +29,8 @@ def without_reason(tour):
 
 
 def test_tour_goes_as_the_readme_shows(server):
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
     tour = take_tour(server.target)
     readme = (ROOT / "README.md").read_text()
     shown = re.search(r"```pycon\n(.*?)```", readme, re.DOTALL)[1]
