@@ -95,6 +95,12 @@ def server():
 
 
 @pytest.fixture(scope="session")
+def empty_server():
+    """A server that tests leave without tensors."""
+    yield from running()
+
+
+@pytest.fixture(scope="session")
 def gpu_server():
     """A server with two stand-ins for CUDA devices, of 256 MiB each."""
     yield from running(server_binary().parents[1] / "tests/tensord_stand_in")

@@ -1,6 +1,8 @@
 """Client of tensord, a tensor daemon: PyTorch's constructors and casts for
 NumPy arrays, without PyTorch.
 
+Examples
+--------
 >>> import numpy as np, tensord
 >>> c = tensord.connect("localhost:50051")
 >>> t = c.tensor(np.array([5, 7, 1]), dtype="float32", name="w/0")
@@ -8,6 +10,11 @@ NumPy arrays, without PyTorch.
 tensor([5., 7., 1.])
 >>> c["w/0"].half().numpy()
 array([5., 7., 1.], dtype=float16)
+
+The examples of this package begin where these two lines end:
+
+>>> import numpy as np, tensord
+>>> c = tensord.connect("localhost:50051")
 """
 
 from tensord import errors

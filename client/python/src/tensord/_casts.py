@@ -45,7 +45,18 @@ TensorT = TypeVar("TensorT")
 
 
 class Casts(Generic[TensorT]):
-    """Casts and transfers; see :class:`tensord.RemoteTensor`."""
+    """Casts and transfers; see :class:`tensord.RemoteTensor`.
+
+    Examples
+    --------
+    >>> t = c.tensor([1.5, 2.5])
+    >>> t.half()
+    tensor([1.5000, 2.5000], dtype=tensord.float16)
+    >>> t.int()
+    tensor([1, 2], dtype=tensord.int32)
+    >>> c.tensor([300.0]).byte(overflow="saturate")
+    tensor([255], dtype=tensord.uint8)
+    """
 
     __slots__ = ()
 
@@ -150,6 +161,28 @@ class Casts(Generic[TensorT]):
             A value does not fit, under ``overflow="error"``.
         StateError
             There is no such device.
+
+        Examples
+        --------
+        >>> t = c.tensor([300.0, -1.5])
+        >>> t.to("float16")
+        tensor([300.0000,  -1.5000], dtype=tensord.float16)
+        >>> t.to("float32") is t
+        True
+
+        Values that an integer can not hold become what PyTorch makes of them,
+        or what `overflow` says:
+
+        >>> t.to(tensord.uint8)
+        tensor([ 44, 255], dtype=tensord.uint8)
+        >>> t.to(tensord.uint8, overflow="saturate")
+        tensor([255,   0], dtype=tensord.uint8)
+
+        Under a name the result stays when its handle goes:
+
+        >>> _ = t.to("bfloat16", name="w/0", ttl=60)
+        >>> c["w/0"].dtype
+        tensord.bfloat16
         """
         return self._to(
             parse_to(args, kwargs),
@@ -230,6 +263,14 @@ class Casts(Generic[TensorT]):
             ``"tensord.DoubleTensor"``.
         overflow, report
             As for :meth:`to`.
+
+        Examples
+        --------
+        >>> t = c.tensor([1.5, 2.5])
+        >>> t.type()
+        'tensord.FloatTensor'
+        >>> t.type("torch.ByteTensor")
+        tensor([1, 2], dtype=tensord.uint8)
         """
         if dtype is None:
             place = "cuda." if self.device.type == "cuda" else ""
@@ -246,13 +287,33 @@ class Casts(Generic[TensorT]):
         )
 
     def cpu(self) -> TensorT:
-        """This tensor in CPU memory; the very same if it is there."""
+        """This tensor in CPU memory; the very same if it is there.
+
+        Examples
+        --------
+        >>> t = c.tensor([1.0])
+        >>> t.cpu() is t
+        True
+        """
         return self._to(ToArguments(None, Device("cpu"), False))
 
     def cuda(
         self, device: Any = None, non_blocking: builtins.bool = False
     ) -> TensorT:
-        """This tensor on a CUDA device; the very same if it is there."""
+        """This tensor on a CUDA device; the very same if it is there.
+
+        Parameters
+        ----------
+        device : device, str or int, optional
+            Which; ``cuda:0`` if not given.
+        non_blocking
+            Taken as PyTorch takes it; changes nothing.
+
+        Raises
+        ------
+        StateError
+            `device` is no CUDA device, or the server has no such device.
+        """
         check_bool(non_blocking, "cuda", "non_blocking")
         wanted = to_device("cuda" if device is None else device, "cuda")
         if wanted.type != "cuda":

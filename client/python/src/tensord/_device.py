@@ -54,6 +54,26 @@ class device:
         CUDA device.
     index
         Which one, where `type` does not say it.
+
+    Raises
+    ------
+    StateError
+        `type` names no device.
+    InvalidTypeError
+        `type` is none of these.
+
+    Examples
+    --------
+    >>> tensord.device("cuda:1")
+    device(type='cuda', index=1)
+    >>> tensord.device("cuda", 1) == tensord.device(1)
+    True
+    >>> c.tensor([1.0]).device
+    device(type='cpu')
+    >>> tensord.device("cuda:x")
+    Traceback (most recent call last):
+        ...
+    tensord.StateError: Invalid device string: 'cuda:x'
     """
 
     __slots__ = ("_index", "_type")
@@ -139,7 +159,16 @@ def to_device(value: object, function: str) -> device:
 
 
 class Size(tuple[int, ...]):
-    """A shape: a tuple of ints that prints as PyTorch's."""
+    """A shape: a tuple of ints that prints as PyTorch's.
+
+    Examples
+    --------
+    >>> shape = c.tensor(np.zeros((4, 3, 2))).shape
+    >>> shape
+    tensord.Size([4, 3, 2])
+    >>> shape == (4, 3, 2), shape[1:], shape.numel()
+    (True, tensord.Size([3, 2]), 24)
+    """
 
     __slots__ = ()
     __module__ = "tensord"

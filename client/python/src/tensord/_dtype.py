@@ -49,6 +49,23 @@ class dtype:
 
     There is one object for each type, such as ``tensord.float32``; compare
     them with ``is`` or ``==``.
+
+    Examples
+    --------
+    >>> c.tensor([1, 2]).dtype
+    tensord.int64
+    >>> tensord.half is tensord.float16
+    True
+
+    Wherever a dtype is asked for, NumPy's, PyTorch's, names and Python's
+    types do as well:
+
+    >>> for wanted in (tensord.float64, "float64", np.float64, float):
+    ...     print(c.tensor([1], dtype=wanted).dtype)
+    tensord.float64
+    tensord.float64
+    tensord.float64
+    tensord.float64
     """
 
     __slots__ = ("_code", "_legacy", "_name", "_numpy")
@@ -76,12 +93,26 @@ class dtype:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one element."""
+        """Bytes of one element.
+
+        Examples
+        --------
+        >>> tensord.bfloat16.itemsize
+        2
+        """
         return self._numpy.itemsize
 
     @property
     def is_floating_point(self) -> bool:
-        """Whether elements are floats of any width."""
+        """Whether elements are floats of any width.
+
+        Examples
+        --------
+        >>> tensord.float8_e5m2.is_floating_point
+        True
+        >>> tensord.complex64.is_floating_point
+        False
+        """
         return "float" in self._name
 
     @property
@@ -91,12 +122,26 @@ class dtype:
 
     @property
     def is_signed(self) -> bool:
-        """Whether elements can be negative."""
+        """Whether elements can be negative.
+
+        Examples
+        --------
+        >>> tensord.int8.is_signed, tensord.uint8.is_signed
+        (True, False)
+        """
         return self._numpy.kind not in "bu"
 
     @property
     def numpy_dtype(self) -> np.dtype:
-        """NumPy's dtype of the same elements, ml_dtypes' where it has none."""
+        """NumPy's dtype of the same elements, ml_dtypes' where it has none.
+
+        Examples
+        --------
+        >>> tensord.float32.numpy_dtype
+        dtype('float32')
+        >>> tensord.bfloat16.numpy_dtype
+        dtype(bfloat16)
+        """
         return self._numpy
 
     @property

@@ -43,7 +43,15 @@ def endpoint(
     tls_key: str | os.PathLike[str] | None,
     token: str | None,
 ) -> Endpoint:
-    """What the arguments of :func:`tensord.connect` and the environment say."""
+    """What the arguments of :func:`tensord.connect` and the environment say.
+
+    Examples
+    --------
+    >>> from tensord._endpoint import endpoint
+    >>> where = endpoint("tensords://a.example", False, None, None, None, None)
+    >>> where.target, where.tls
+    ('a.example:50051', True)
+    """
     fallback = os.environ if target is None else {}
     if target is None:
         target = fallback.get("TENSORD_URL") or _DEFAULT_TARGET

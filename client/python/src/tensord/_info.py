@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What a server tells of a tensor. Times are seconds since 1970."""
+    """What a server tells of a tensor. Times are seconds since 1970.
+
+    Examples
+    --------
+    >>> t = c.tensor(np.zeros((4, 3)), dtype="bfloat16", name="w/0", ttl=60)
+    >>> (info,) = c.infos()
+    >>> info.name, info.shape, info.dtype, info.nbytes
+    ('w/0', tensord.Size([4, 3]), tensord.bfloat16, 24)
+    >>> round(info.expire_time - info.create_time)
+    60
+    """
 
     name: str
     dtype: dtype
@@ -38,6 +48,15 @@ class ConversionReport:
     that fit but were not kept, ``overflowed`` those that did not fit,
     ``nan_to_integer`` NaN that became an integer. ``max_absolute_error`` is
     the largest ``abs(result - source)`` where both are finite.
+
+    Examples
+    --------
+    >>> array = np.array([0.5, 300.0, np.nan])
+    >>> report = c.tensor(array, "uint8", report=True).conversion_report
+    >>> report.rounded, report.overflowed, report.nan_to_integer
+    (1, 1, 1)
+    >>> report.max_absolute_error  # 300 became 44
+    256.0
     """
 
     rounded: int
@@ -52,6 +71,14 @@ class DeviceInfo:
 
     ``out_of_service`` says why the device works no more until the server is
     started again; it is empty while it works.
+
+    Examples
+    --------
+    >>> for info in c.devices():
+    ...     free = info.memory_limit_bytes - info.memory_used_bytes
+    ...     if not info.out_of_service and free > 1 << 20:
+    ...         print(info.device)
+    cpu
     """
 
     device: device
@@ -67,6 +94,14 @@ class ServerInfo:
 
     ``cuda_unavailable`` says why there are no CUDA devices although the server
     was built with CUDA; else it is empty.
+
+    Examples
+    --------
+    >>> info = c.server_info()
+    >>> info.devices, len(info.dtypes)
+    ((device(type='cpu'),), 17)
+    >>> info.max_tensor_bytes >= 1 << 20
+    True
     """
 
     version: str

@@ -46,6 +46,12 @@ class Scalars:
 
     As in PyTorch, these read from any device, and whether or not grad is
     required.
+
+    Examples
+    --------
+    >>> t = c.tensor([1.5, 2.5], requires_grad=True)
+    >>> float(t[0]), 2.5 in t, f"{t[1]:.3f}"
+    (1.5, True, '2.500')
     """
 
     __slots__ = ()
@@ -61,12 +67,29 @@ class Scalars:
         def _read(self, *args: Any, **kwargs: Any) -> np.ndarray: ...
 
     def item(self) -> builtins.bool | int | float | complex:
-        """The one element."""
+        """The one element.
+
+        Raises
+        ------
+        StateError
+            There are more, or none.
+
+        Examples
+        --------
+        >>> c.tensor([[2.5]], dtype="bfloat16").item()
+        2.5
+        """
         self._check_item()
         return python_element(self._read(force=True))
 
     def tolist(self) -> Any:
-        """The elements as nested lists; a number for a 0-d tensor."""
+        """The elements as nested lists; a number for a 0-d tensor.
+
+        Examples
+        --------
+        >>> c.tensor([[1, 2], [3, 4]], dtype="float16").tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
+        """
         return python_list(self._read(force=True))
 
     def _only_element(self) -> Any:

@@ -19,7 +19,21 @@ TensorT = TypeVar("TensorT")
 
 
 class Views(Generic[TensorT]):
-    """Views and copies of another shape; see :class:`tensord.RemoteTensor`."""
+    """Views and copies of another shape; see :class:`tensord.RemoteTensor`.
+
+    Examples
+    --------
+    Views share the memory of what they are views of, in the server, and only
+    what is asked for travels:
+
+    >>> t = c.tensor(np.arange(12.0).reshape(3, 4), dtype="float32")
+    >>> t.T[1]
+    tensor([1., 5., 9.])
+    >>> t[:, ::2].numpy()
+    array([[ 0.,  2.],
+           [ 4.,  6.],
+           [ 8., 10.]], dtype=float32)
+    """
 
     __slots__ = ()
 
@@ -34,7 +48,16 @@ class Views(Generic[TensorT]):
         def is_contiguous(self) -> bool: ...
 
     def __getitem__(self, key: Any) -> TensorT:
-        """A view of some of the elements; basic indexing only."""
+        """A view of some of the elements; basic indexing only.
+
+        Examples
+        --------
+        >>> t = c.tensor([[1, 2, 3], [4, 5, 6]])
+        >>> t[0, 1:]
+        tensor([2, 3])
+        >>> t[..., None].shape
+        tensord.Size([2, 3, 1])
+        """
         return self._transform(("index", index_terms(key, self.ndim)))
 
     def __len__(self) -> int:
@@ -48,21 +71,53 @@ class Views(Generic[TensorT]):
         return (self[i] for i in range(len(self)))
 
     def detach(self) -> TensorT:
-        """A view that does not require grad."""
+        """A view that does not require grad.
+
+        Examples
+        --------
+        >>> t = c.tensor([1.0, 2.0], requires_grad=True)
+        >>> t.detach().numpy()
+        array([1., 2.], dtype=float32)
+        """
         return self._transform(("detach",))
 
     def clone(self) -> TensorT:
-        """A copy in storage of its own."""
+        """A copy in storage of its own.
+
+        Examples
+        --------
+        >>> t = c.tensor(np.zeros((1000, 1000), np.float32))
+        >>> row = t[0].clone()
+        >>> del t  # and its 4 MB, which a mere view would keep
+        >>> row.nbytes
+        4000
+        """
         return self._transform(("clone",))
 
     def contiguous(self) -> TensorT:
-        """This tensor in C order; the very same if it is."""
+        """This tensor in C order; the very same if it is.
+
+        Examples
+        --------
+        >>> t = c.tensor([[1, 2], [3, 4]])
+        >>> t.contiguous() is t
+        True
+        >>> t.T.stride(), t.T.contiguous().stride()
+        ((1, 2), (2, 1))
+        """
         if self.is_contiguous():
             return self._itself()
         return self._transform(("contiguous",))
 
     def reshape(self, *shape: Any, **named: Any) -> TensorT:
-        """The same elements in another shape; a view where strides allow."""
+        """The same elements in another shape; a view where strides allow.
+
+        Examples
+        --------
+        >>> c.tensor([[1, 2, 3], [4, 5, 6]]).T.reshape(2, -1)
+        tensor([[1, 4, 2],
+                [5, 3, 6]])
+        """
         wanted = _shape_argument(shape, named, "reshape", "shape")
         return self._transform(("reshape", wanted, False))
 
@@ -73,6 +128,18 @@ class Views(Generic[TensorT]):
         ------
         StateError
             Strides do not allow it.
+
+        Examples
+        --------
+        >>> t = c.tensor([[1, 2, 3], [4, 5, 6]])
+        >>> t.view(3, 2)
+        tensor([[1, 2],
+                [3, 4],
+                [5, 6]])
+        >>> t.T.view(6)
+        Traceback (most recent call last):
+            ...
+        tensord.StateError: view size is not compatible with input tensor's ...
         """
         if not shape and not named:
             raise InvalidTypeError(
@@ -86,13 +153,26 @@ class Views(Generic[TensorT]):
         return self._transform(("reshape", wanted, True))
 
     def permute(self, *dims: Any, **named: Any) -> TensorT:
-        """A view with its dimensions in another order."""
+        """A view with its dimensions in another order.
+
+        Examples
+        --------
+        >>> photo = c.from_numpy(np.zeros((480, 640, 3), np.uint8))
+        >>> photo.permute(2, 0, 1).shape
+        tensord.Size([3, 480, 640])
+        """
         wanted = _shape_argument(dims, named, "permute", "dims")
         _check_permutation(wanted, self.ndim)
         return self._transform(("permute", wanted))
 
     def transpose(self, dim0: int, dim1: int) -> TensorT:
-        """A view with two dimensions exchanged."""
+        """A view with two dimensions exchanged.
+
+        Examples
+        --------
+        >>> c.tensor(np.zeros((4, 3, 2))).transpose(0, -1).shape
+        tensord.Size([2, 3, 4])
+        """
         return self._swap(dim0, dim1, "TransposeBackward0")
 
     def _swap(self, dim0: Any, dim1: Any, grad_fn: str) -> TensorT:
@@ -104,7 +184,15 @@ class Views(Generic[TensorT]):
         return self._transform(("permute", order), grad_fn=grad_fn)
 
     def t(self) -> TensorT:
-        """The transpose of a tensor with at most two dimensions."""
+        """The transpose of a tensor with at most two dimensions.
+
+        Examples
+        --------
+        >>> c.tensor([[1, 2, 3]]).t()
+        tensor([[1],
+                [2],
+                [3]])
+        """
         if self.ndim > 2:
             raise StateError(
                 "t() expects a tensor with <= 2 dimensions, but self is "
@@ -130,7 +218,14 @@ class Views(Generic[TensorT]):
         return self._swap(-2 if self.ndim else 0, -1, "TransposeBackward0")
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> TensorT:
-        """Dimensions `start_dim` to `end_dim` as one."""
+        """Dimensions `start_dim` to `end_dim` as one.
+
+        Examples
+        --------
+        >>> images = c.tensor(np.zeros((10, 8, 8)))
+        >>> images.flatten(1).shape
+        tensord.Size([10, 64])
+        """
         first = dimension(start_dim, self.ndim, "flatten")
         last = dimension(end_dim, self.ndim, "flatten")
         if first > last:
@@ -148,7 +243,14 @@ class Views(Generic[TensorT]):
         return self._transform(("reshape", shape, False))
 
     def squeeze(self, dim: int | Sequence[int] | None = None) -> TensorT:
-        """A view without dimensions of size 1, or without those of `dim`."""
+        """A view without dimensions of size 1, or without those of `dim`.
+
+        Examples
+        --------
+        >>> t = c.tensor(np.zeros((1, 3, 1)))
+        >>> t.squeeze().shape, t.squeeze(0).shape
+        (tensord.Size([3]), tensord.Size([3, 1]))
+        """
         if dim is None:
             dropped, grad_fn = set(range(self.ndim)), "SqueezeBackward0"
         elif isinstance(dim, (tuple, list)):
@@ -175,7 +277,13 @@ class Views(Generic[TensorT]):
         return seen
 
     def unsqueeze(self, dim: int) -> TensorT:
-        """A view with a new dimension of size 1 at `dim`."""
+        """A view with a new dimension of size 1 at `dim`.
+
+        Examples
+        --------
+        >>> c.tensor([1, 2]).unsqueeze(1).shape
+        tensord.Size([2, 1])
+        """
         place = dimension(dim, self.ndim + 1, "unsqueeze")
         terms = [(None, None, None)] * place + [None]
         return self._transform(("index", terms), grad_fn="UnsqueezeBackward0")

@@ -3,6 +3,15 @@
 Every refusal, of the server or of this package, is a :class:`TensordError`
 and also the built-in exception that PyTorch or NumPy would have raised, so
 ``except RuntimeError`` written for PyTorch keeps working.
+
+Examples
+--------
+>>> t = c.tensor([1.0, 2.0], requires_grad=True)
+>>> try:
+...     t.numpy()
+... except RuntimeError as error:
+...     print(error)
+Can't call numpy() on Tensor that requires grad. ...
 """
 
 from __future__ import annotations
@@ -45,6 +54,16 @@ class TensordError(Exception):
         Values that belong to the refusal, such as ``firstIndex``.
     violations
         Pairs of a request's field and what is wrong with it.
+
+    Examples
+    --------
+    Programs look at the class or at `reason`; messages are for people:
+
+    >>> try:
+    ...     c.tensor([1.0], device="cuda:99999")
+    ... except tensord.TensordError as error:
+    ...     print(type(error).__name__, error.code, error.reason)
+    StateError FAILED_PRECONDITION DEVICE_NOT_PRESENT
     """
 
     _default_code = "UNKNOWN"
@@ -82,25 +101,57 @@ def _rebuild(
 
 
 class InvalidArgumentError(TensordError, ValueError):
-    """An argument has a value that can not be used."""
+    """An argument has a value that can not be used.
+
+    Examples
+    --------
+    >>> c.tensor([1.0], overflow="wrap")
+    Traceback (most recent call last):
+        ...
+    tensord.InvalidArgumentError: overflow has to be 'torch', 'saturate' or ...
+    """
 
     _default_code = "INVALID_ARGUMENT"
 
 
 class InvalidTypeError(TensordError, TypeError):
-    """An argument, or the dtype or device of a tensor, is of the wrong kind."""
+    """An argument, or the dtype or device of a tensor, is of the wrong kind.
+
+    Examples
+    --------
+    >>> c.from_numpy([1, 2])
+    Traceback (most recent call last):
+        ...
+    tensord.InvalidTypeError: expected np.ndarray (got list)
+    """
 
     _default_code = "INVALID_ARGUMENT"
 
 
 class StateError(TensordError, RuntimeError):
-    """A tensor, or the client, is not in the state that a call needs."""
+    """A tensor, or the client, is not in the state that a call needs.
+
+    Examples
+    --------
+    >>> c.tensor([1.0], requires_grad=True).numpy()
+    Traceback (most recent call last):
+        ...
+    tensord.StateError: Can't call numpy() on Tensor that requires grad. ...
+    """
 
     _default_code = "FAILED_PRECONDITION"
 
 
 class OutOfRangeError(TensordError, IndexError):
-    """An index lies beyond the end."""
+    """An index lies beyond the end.
+
+    Examples
+    --------
+    >>> c.tensor([1, 2, 3])[3]
+    Traceback (most recent call last):
+        ...
+    tensord.OutOfRangeError: index 3 is out of bounds for dimension 0 with ...
+    """
 
     _default_code = "OUT_OF_RANGE"
 
@@ -109,19 +160,47 @@ class CastOverflowError(TensordError, OverflowError):
     """A value does not fit its new dtype, under ``overflow="error"``.
 
     ``metadata`` has ``firstIndex``, ``firstValue`` and ``count``.
+
+    Examples
+    --------
+    >>> array = np.array([1.0, 300.0, 1e9])
+    >>> try:
+    ...     c.tensor(array, "uint8", overflow="error")
+    ... except OverflowError as error:
+    ...     print(error.metadata["count"], error.metadata["firstValue"])
+    2 300.0
     """
 
     _default_code = "OUT_OF_RANGE"
 
 
 class NotFoundError(TensordError, KeyError):
-    """There is no tensor of that name."""
+    """There is no tensor of that name.
+
+    Examples
+    --------
+    >>> c["w/0"]
+    Traceback (most recent call last):
+        ...
+    tensord.NotFoundError: there is no tensor 'w/0'
+    """
 
     _default_code = "NOT_FOUND"
 
 
 class AlreadyExistsError(TensordError, ValueError):
-    """There is a tensor of that name already."""
+    """There is a tensor of that name already.
+
+    Examples
+    --------
+    >>> _ = c.tensor([1.0], name="w/0")
+    >>> c.tensor([2.0], name="w/0")
+    Traceback (most recent call last):
+        ...
+    tensord.AlreadyExistsError: there is a tensor 'w/0'
+    >>> c.tensor([2.0], name="w/0", replace=True)
+    tensor([2.])
+    """
 
     _default_code = "ALREADY_EXISTS"
 
@@ -139,13 +218,29 @@ class DeadlineExceededError(TensordError, TimeoutError):
 
 
 class UnavailableError(TensordError, ConnectionError):
-    """The server can not be reached, or is about to stop."""
+    """The server can not be reached, or is about to stop.
+
+    Examples
+    --------
+    >>> tensord.connect("localhost:1", max_attempts=1)
+    Traceback (most recent call last):
+        ...
+    tensord.UnavailableError: failed to connect to all addresses; ...
+    """
 
     _default_code = "UNAVAILABLE"
 
 
 class UnimplementedError(TensordError, NotImplementedError):
-    """The server, or this package, can not do that."""
+    """The server, or this package, can not do that.
+
+    Examples
+    --------
+    >>> c.tensor([1.0]).view(tensord.int32)
+    Traceback (most recent call last):
+        ...
+    tensord.UnimplementedError: view(dtype) is not supported
+    """
 
     _default_code = "UNIMPLEMENTED"
 
