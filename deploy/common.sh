@@ -59,7 +59,7 @@ build_wheel() {
 install_python_client() {
   local stamp=build/venv/.tensord.stamp
   if [[ -e $stamp && -n $(find build/wheels -name 'tensord-*.whl' -print -quit 2>/dev/null) &&
-    -z $(find CMakeLists.txt client core proto deploy/cmake deploy/repair_wheel.py -newer "$stamp" -type f \
+    -z $(find CMakeLists.txt LICENSE client core proto deploy/cmake deploy/repair_wheel.py -newer "$stamp" -type f \
       -print -quit) ]]; then
     return
   fi

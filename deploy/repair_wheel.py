@@ -62,14 +62,24 @@ def keep_apart(library: pathlib.Path) -> None:
             file.write(bytes([_WEAK << 4 | kind]))
 
 
-def library_notices(metadata: pathlib.Path) -> dict[str, str]:
-    """Of the Debian packages that shared libraries came from, by package."""
+def library_notices(metadata: pathlib.Path, count: int) -> dict[str, str]:
+    """Of the Debian packages that libraries came from, by package.
+
+    auditwheel's bill of materials has an entry for each of the `count`
+    libraries whose package it found.
+    """
     bill = json.loads((metadata / "sboms/auditwheel.cdx.json").read_text())
-    packages = {
+    packages = [
         component["name"]
         for component in bill["components"]
         if component["purl"].startswith("pkg:deb/")
-    }
+    ]
+    if len(packages) != count:
+        sys.exit(
+            f"{count} shared libraries went into the wheel, but Debian "
+            "packages, which have their licenses, are known of "
+            f"{len(packages)}; link libraries of Debian packages only"
+        )
     folder = pathlib.Path("/usr/share/doc")
     return {one: (folder / one / "copyright").read_text() for one in packages}
 
@@ -90,9 +100,9 @@ def binding_notices() -> dict[str, str]:
     }
 
 
-def add_notices(metadata: pathlib.Path) -> None:
+def add_notices(metadata: pathlib.Path, count: int) -> None:
     """Adds the notices that the licenses of all that is inside ask for."""
-    notices = library_notices(metadata) | binding_notices()
+    notices = library_notices(metadata, count) | binding_notices()
     for name, notice in notices.items():
         folder = metadata / "licenses" / name
         folder.mkdir()
@@ -100,6 +110,7 @@ def add_notices(metadata: pathlib.Path) -> None:
 
 
 def repair(wheel: pathlib.Path, folder: pathlib.Path) -> None:
+    """Leaves the repaired `wheel` in `folder`."""
     with tempfile.TemporaryDirectory() as scratch:
         work = pathlib.Path(scratch)
         run_module(
@@ -108,10 +119,11 @@ def repair(wheel: pathlib.Path, folder: pathlib.Path) -> None:
         (repaired,) = (work / "repaired").iterdir()
         run_module("wheel", "unpack", "-d", work, repaired)
         (tree,) = work.glob("tensord-*")
-        for library in (tree / "tensord.libs").iterdir():
+        libraries = [*(tree / "tensord.libs").iterdir()]
+        for library in libraries:
             keep_apart(library)
         (metadata,) = tree.glob("*.dist-info")
-        add_notices(metadata)
+        add_notices(metadata, len(libraries))
         for old in folder.glob("tensord-*.whl"):
             old.unlink()
         folder.mkdir(parents=True, exist_ok=True)
