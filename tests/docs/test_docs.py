@@ -50,6 +50,7 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "client/clients.md",
+    "client/python/README.md",
     "client/semantics.md",
     "deploy/operating.md",
     "deploy/performance.md",
