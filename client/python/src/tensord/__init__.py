@@ -17,39 +17,86 @@ The examples of this package begin where these two lines end:
 >>> c = tensord.connect("localhost:50051")
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from tensord import errors
-from tensord._client import Client, connect
-from tensord._device import Size, device
-from tensord._dtype import BY_NAME as _BY_NAME
-from tensord._dtype import dtype
-from tensord._info import (
-    ConversionReport,
-    DeviceInfo,
-    ServerInfo,
-    TensorInfo,
-)
-from tensord._tensor import RemoteTensor
 from tensord.errors import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-bool = _BY_NAME["bool"]
-uint8 = _BY_NAME["uint8"]
-uint16 = _BY_NAME["uint16"]
-uint32 = _BY_NAME["uint32"]
-uint64 = _BY_NAME["uint64"]
-int8 = _BY_NAME["int8"]
-int16 = short = _BY_NAME["int16"]
-int32 = int = _BY_NAME["int32"]
-int64 = long = _BY_NAME["int64"]
-float16 = half = _BY_NAME["float16"]
-bfloat16 = _BY_NAME["bfloat16"]
-float32 = float = _BY_NAME["float32"]
-float64 = double = _BY_NAME["float64"]
-complex64 = cfloat = _BY_NAME["complex64"]
-complex128 = cdouble = _BY_NAME["complex128"]
-float8_e4m3fn = _BY_NAME["float8_e4m3fn"]
-float8_e5m2 = _BY_NAME["float8_e5m2"]
+if TYPE_CHECKING:
+    from tensord._client import Client, connect
+    from tensord._device import Size, device
+    from tensord._dtype import dtype
+    from tensord._info import (
+        ConversionReport,
+        DeviceInfo,
+        ServerInfo,
+        TensorInfo,
+    )
+    from tensord._tensor import RemoteTensor
+
+    bool: dtype
+    uint8: dtype
+    uint16: dtype
+    uint32: dtype
+    uint64: dtype
+    int8: dtype
+    int16: dtype
+    short: dtype
+    int32: dtype
+    int: dtype
+    int64: dtype
+    long: dtype
+    float16: dtype
+    half: dtype
+    bfloat16: dtype
+    float32: dtype
+    float: dtype
+    float64: dtype
+    double: dtype
+    complex64: dtype
+    cfloat: dtype
+    complex128: dtype
+    cdouble: dtype
+    float8_e4m3fn: dtype
+    float8_e5m2: dtype
+else:
+    # NumPy, and gRPC in the native module, take longer to be imported than a
+    # command line may take to print its help: names that need them are looked
+    # up when they are first used.
+    _MODULES = {
+        "Client": "_client",
+        "ConversionReport": "_info",
+        "DeviceInfo": "_info",
+        "RemoteTensor": "_tensor",
+        "ServerInfo": "_info",
+        "Size": "_device",
+        "TensorInfo": "_info",
+        "connect": "_client",
+        "device": "_device",
+        "dtype": "_dtype",
+    }
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name.startswith("_"):
+            values = {}
+        elif name in _MODULES:
+            values = vars(import_module(f"tensord.{_MODULES[name]}"))
+        else:
+            values = import_module("tensord._dtype").BY_NAME
+        if name not in values:
+            raise AttributeError(f"module 'tensord' has no attribute {name!r}")
+        globals()[name] = values[name]
+        return values[name]
+
+    def __dir__():
+        return sorted({*globals(), *__all__, "bool", "float", "int"})
+
 
 # But for those that would hide built-ins from `import *`.
 __all__ = [
