@@ -106,7 +106,7 @@ def test_the_metadata_is_valid(wheel):
     assert re.findall(r"\]\((?!https?://)", readme) == []
     needed = {one.name for one in metadata.requires_dist if not one.marker}
     assert needed == {"ml_dtypes", "numpy"}
-    assert metadata.provides_extra == ["progress"]
+    assert metadata.provides_extra == ["progress", "tensorctl"]
     assert importlib.metadata.version("tensord") == tensord.__version__
 
 
