@@ -125,7 +125,9 @@ def client(empty_server, loop, request):
     indirect=["client"],
     ids=EXAMPLES,
 )
-def test_examples(name, client, empty_server):
+def test_examples(name, client, empty_server, tmp_path, monkeypatch):
+    # For the files that they write.
+    monkeypatch.chdir(tmp_path)
     test = rewritten(EXAMPLES[name], empty_server.target)
     test.globs.update(np=np, tensord=tensord, c=client)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

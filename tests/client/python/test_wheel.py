@@ -124,7 +124,7 @@ def test_it_has_the_licenses_of_all_that_is_in_it(wheel):
 
 # Prints the libraries that are loaded on behalf of tensord.
 LOADING = """
-import re, ssl, sys
+import json, re, secrets, shutil, ssl, sys, tempfile, zipfile
 import ml_dtypes, numpy
 
 def loaded():
