@@ -1,26 +1,22 @@
 """What the pages show is run, and does what they say.
 
-A page is read from its top. Blocks of `pycon` print what they show; blocks of
-`python` run, one after the other in one namespace, and may await; commands of
-`console`, behind a $, succeed and print what follows them, where `...` stands
-for anything. They find a server at localhost:50051, which is where TENSORD_URL
-leads, and run in a folder of their own, in which the tree appears to be; but
-for `./deploy/run.sh` and `./tests/run.sh`, which are the tree's. Blocks of `cpp`
-are excerpts from sources that are built and run.
+Of a page, blocks of `pycon` print what they show; then commands of `console`,
+behind a $, succeed and print what follows them, where `...` stands for
+anything; then blocks of `python` run, one after the other in one namespace,
+and may await. They find a server at localhost:50051, which is where
+TENSORD_URL leads, and run in a folder of their own, in which the tree appears
+to be; but for scripts of deploy/, which run in the tree. Blocks of `cpp` are
+excerpts from sources that are built and run.
 
 What would take too long is checked for being there, with the options that are
 shown: see TOO_LONG.
 """
 
-import ast
-import asyncio
 import doctest
-import inspect
 import os
 import pathlib
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -41,10 +37,15 @@ TOO_LONG = {
     "build/venv/bin/python tests/bench/aio_calls.py",
     "build/venv/bin/python tests/memory/large_tensor.py",
 }
-# Serves until it is stopped; `--demo`, which is run, is the same but for that.
-SERVES = "./deploy/run.sh"
-# Of another machine.
-ELSEWHERE = {"apt-get", "docker", "haproxy", "sudo", "systemctl"}
+# What is run elsewhere, and where.
+ELSEWHERE = {
+    # Serves until it is stopped; the same with --demo is run here.
+    "./deploy/run.sh": "deploy/run.sh",
+    "apt-get install haproxy": "tests/packages.txt",
+    "tensord --listen=unix:/run/tensord/tensord.sock": "tests/wire/front.py",
+    "cat cert.pem key.pem > /etc/tensord/front.pem": "tests/wire/front.py",
+    "haproxy -W -f deploy/haproxy/haproxy.cfg": "tests/wire/front.py",
+}
 
 PAGES = [
     "README.md",
@@ -94,6 +95,10 @@ def server_folder():
     return pathlib.Path(built).parent if built else ROOT / "build/release/bin"
 
 
+def is_sanitized():
+    return {"asan", "tsan"} & {*server_folder().parts}
+
+
 def test_every_page_is_known():
     found = {
         str(path.relative_to(ROOT))
@@ -133,22 +138,18 @@ def with_pages(*languages):
     return [page for page in PAGES if blocks(page, *languages)]
 
 
-@pytest.mark.parametrize("page", with_pages("pycon"))
-def test_prompts_print_what_pages_show(page, server, folder, monkeypatch):
+def run_prompts(page, target):
     if page == "client/python/README.md":
-        pytest.skip("run by tests/client/python/test_docstrings.py")
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("TENSORD_URL", server.target)
+        # By tests/client/python/test_docstrings.py.
+        return
     parser, names = doctest.DocTestParser(), {}
-    runner = doctest.DocTestRunner(
-        verbose=False, optionflags=doctest.ELLIPSIS
-    )
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
     report = []
     for line, _, source in blocks(page, "pycon"):
         if "connect(address)" in source:
             # The tour, which tests/client/python/test_tour.py takes.
             continue
-        source = source.replace(ADDRESS, server.target)
+        source = source.replace(ADDRESS, target)
         test = parser.get_doctest(source, names, page, page, line - 1)
         # What a block binds is there in the next.
         runner.run(test, out=report.append, clear_globs=False)
@@ -156,15 +157,13 @@ def test_prompts_print_what_pages_show(page, server, folder, monkeypatch):
     assert runner.failures == 0, "".join(report)
 
 
-@pytest.mark.parametrize("page", with_pages("python"))
-def test_programs_run(page, server, folder, environment):
-    commands(page, folder, environment, "protoc")
+def run_programs(page, folder, environment):
+    found = [
+        (line, source.replace(ADDRESS, environment["TENSORD_URL"]))
+        for line, _, source in blocks(page, "python")
+    ]
     program = folder / "program.py"
-    names = []
-    for line, _, source in blocks(page, "python"):
-        source = source.replace(ADDRESS, server.target)
-        names.append((line, source))
-    program.write_text(PROGRAM.format(blocks=names, page=page))
+    program.write_text(PROGRAM.format(blocks=found, page=page))
     done = subprocess.run(
         [sys.executable, program],
         capture_output=True,
@@ -178,7 +177,7 @@ def test_programs_run(page, server, folder, environment):
 
 
 # Runs blocks one after the other; those that await, in one event loop.
-PROGRAM = '''
+PROGRAM = """
 import ast, asyncio, inspect, sys
 names = {{"__name__": "__main__"}}
 async def main():
@@ -193,7 +192,7 @@ async def main():
         if inspect.iscoroutine(result):
             await result
 asyncio.run(main())
-'''
+"""
 
 
 def parsed(source):
@@ -217,7 +216,9 @@ def without_comment(command):
 def check_exists(command):
     """Checks that a script is there, and has the options that are shown."""
     words = [
-        word for word in shlex.split(command) if word != "build/venv/bin/python"
+        word
+        for word in shlex.split(command)
+        if word != "build/venv/bin/python"
     ]
     script = ROOT / words[0]
     source = script.read_text()
@@ -232,14 +233,14 @@ def check_exists(command):
             assert f"{name}" in sources, f"{script} knows no {name}"
 
 
-def commands(page, folder, environment, only=""):
-    """Runs the commands of a page."""
+def commands(page, folder, environment):
     for line, _, source in blocks(page, "console"):
         for command, expected in parsed(source):
-            if only not in command:
-                continue
             run_command(
-                f"{page}:{line}", without_comment(command), expected, folder,
+                f"{page}:{line}",
+                without_comment(command),
+                expected,
+                folder,
                 environment,
             )
 
@@ -249,18 +250,27 @@ def run_command(where, command, expected, folder, environment):
     if any(command.startswith(script) for script in TOO_LONG):
         check_exists(command)
         return
-    if command == SERVES or words[0] in ELSEWHERE:
+    if words[:2] == ["./deploy/run.sh", "--demo"] and is_sanitized():
+        # It would build another tree.
+        return
+    if command in ELSEWHERE:
+        assert (ROOT / ELSEWHERE[command]).exists()
         return
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command.replace(
-            ADDRESS, environment["TENSORD_URL"])],
+        [
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            command.replace(ADDRESS, environment["TENSORD_URL"]),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
         check=False,
-        cwd=ROOT if words[0] == "./deploy/run.sh" else folder,
+        cwd=ROOT if words[0].startswith("./deploy/") else folder,
         env=environment,
     )
     assert done.returncode == 0, f"{where}: {command}\n{done.stdout}"
@@ -274,9 +284,13 @@ def run_command(where, command, expected, folder, environment):
         )
 
 
-@pytest.mark.parametrize("page", with_pages("console"))
-def test_commands_do_what_pages_show(page, folder, environment):
+@pytest.mark.parametrize("page", with_pages("console", "pycon", "python"))
+def test_pages_do_what_they_show(page, folder, environment, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TENSORD_URL", environment["TENSORD_URL"])
+    run_prompts(page, environment["TENSORD_URL"])
     commands(page, folder, environment)
+    run_programs(page, folder, environment)
 
 
 def squeezed(source):
