@@ -60,19 +60,19 @@ reveal_type(c.float16)  # dtype
 
 async def main() -> None:
     async with await tensord.aio.connect() as client:
-        reveal_type(client)  # aio.Client
+        reveal_type(client)  # aio._client.Client
         u = await client.tensor([1])
-        reveal_type(u)  # aio.RemoteTensor
-        reveal_type(await u.half())  # aio.RemoteTensor
-        reveal_type(u.half().T)  # aio.PendingTensor
+        reveal_type(u)  # aio._tensor.RemoteTensor
+        reveal_type(await u.half())  # aio._tensor.RemoteTensor
+        reveal_type(u.half().T)  # aio._tensor.PendingTensor
         reveal_type(await client.tensor([1]).detach().numpy())  # ndarray[
-        reveal_type(await u[0])  # aio.RemoteTensor
+        reveal_type(await u[0])  # aio._tensor.RemoteTensor
         reveal_type(await u.numpy())  # ndarray[
-        reveal_type(await client.create_batch([]))  # list[tensord.aio.Remote
+        reveal_type(await client.create_batch([]))  # list[tensord.aio._tensor.Remote
         reveal_type([name async for name in client])  # list[str
         reveal_type(await client.put_many({"a": 1}))  # dict[str, tensord.aio.
         task = asyncio.create_task(client.tensor([1]))
-        reveal_type(await task)  # aio.RemoteTensor
+        reveal_type(await task)  # aio._tensor.RemoteTensor
 """
 
 
