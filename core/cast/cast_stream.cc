@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/cast/cast.h"
+#include "core/cast/conversion_comparison.h"
 #include "core/dtype.h"
 
 namespace tensord {

@@ -18,10 +18,8 @@
 #ifndef TENSORD_CORE_CAST_CONVERSION_REPORT_H_
 #define TENSORD_CORE_CAST_CONVERSION_REPORT_H_
 
-#include <cstddef>
+#include <algorithm>
 #include <cstdint>
-
-#include "core/dtype.h"
 
 namespace tensord {
 
@@ -35,42 +33,15 @@ struct ConversionReport {
 
   // Adds what was found in other elements: the sum of the counts and the larger
   // of the errors.
-  void Merge(const ConversionReport& other);
+  void Merge(const ConversionReport& other) {
+    rounded += other.rounded;
+    overflowed += other.overflowed;
+    nan_to_integer += other.nan_to_integer;
+    max_absolute_error = std::max(max_absolute_error, other.max_absolute_error);
+  }
 
   friend bool operator==(const ConversionReport&,
                          const ConversionReport&) = default;
-};
-
-// Compares packed results of one kind of cast with their sources, in either
-// byte order. Immutable and thread-safe.
-class ConversionComparison {
- public:
-  ConversionComparison(DType from, ByteOrder from_order, DType to,
-                       ByteOrder to_order);
-
-  // Elements to cast and compare at a time, so that both stay in the
-  // first-level cache.
-  static constexpr std::size_t kBlockElements = 512;
-
-  // Merges what a cast did to `count` elements at `src`, which became those at
-  // `dst`, to `report`. Pointers need no alignment.
-  void Compare(const std::byte* src, const std::byte* dst, std::size_t count,
-               ConversionReport* report) const;
-
- private:
-  // Of at most kBlockElements in native byte order.
-  void CompareBlock(const std::byte* src, const std::byte* dst,
-                    std::size_t count, ConversionReport* report) const;
-
-  DType from_;
-  ByteOrder from_order_;
-  DType to_;
-  ByteOrder to_order_;
-  // Whether an element may change at all.
-  bool changes_;
-  // Bounds of the open interval of the numbers that fit.
-  double below_;
-  double end_;
 };
 
 }  // namespace tensord

@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "core/cast/cast.h"
+#include "core/cast/conversion_comparison.h"
 #include "core/cast/conversion_report.h"
 #include "core/device/device_backend.h"
 #include "core/error.h"

@@ -1,4 +1,4 @@
-#include "core/cast/conversion_report.h"
+#include "core/cast/conversion_comparison.h"
 
 #include <algorithm>
 #include <array>
@@ -195,13 +195,6 @@ std::array<double, 2 * kBlock> ComplexParts(DType dtype,
 }
 
 }  // namespace
-
-void ConversionReport::Merge(const ConversionReport& other) {
-  rounded += other.rounded;
-  overflowed += other.overflowed;
-  nan_to_integer += other.nan_to_integer;
-  max_absolute_error = std::max(max_absolute_error, other.max_absolute_error);
-}
 
 ConversionComparison::ConversionComparison(DType from, ByteOrder from_order,
                                            DType to, ByteOrder to_order)

@@ -1,4 +1,4 @@
-#include "core/cast/conversion_report.h"
+#include "core/cast/conversion_comparison.h"
 
 #include <algorithm>
 #include <array>
