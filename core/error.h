@@ -166,6 +166,8 @@ inline constexpr std::string_view kTooManyRequests = "TOO_MANY_REQUESTS";
 inline constexpr std::string_view kQuotaExceeded = "QUOTA_EXCEEDED";
 inline constexpr std::string_view kStreamIdle = "STREAM_IDLE";
 inline constexpr std::string_view kDeadlinePassed = "DEADLINE_PASSED";
+// Files of a client
+inline constexpr std::string_view kFileError = "FILE_ERROR";
 // The server
 inline constexpr std::string_view kLogLevelInvalid = "LOG_LEVEL_INVALID";
 inline constexpr std::string_view kDraining = "DRAINING";

@@ -72,9 +72,9 @@ absl::Status CheckDenseStrides(absl::Span<const std::int64_t> shape,
 
 // Terms of a basic index.
 struct Slice {
-  std::optional<std::int64_t> start;
-  std::optional<std::int64_t> stop;
-  std::optional<std::int64_t> step;
+  std::optional<std::int64_t> start = {};
+  std::optional<std::int64_t> stop = {};
+  std::optional<std::int64_t> step = {};
   bool operator==(const Slice&) const = default;
 };
 struct Ellipsis {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/src/npy_file.h"
 #include "client/cpp/src/proto_convert.h"
 #include "core/cast/cast.h"
 #include "core/error.h"
@@ -208,6 +209,22 @@ absl::StatusOr<SendPlan> PlanSend(const ArrayView& array) {
   return plan;
 }
 
+SendPlan PlanSend(const NpyReader& file) {
+  SendPlan plan;
+  plan.item_size = ItemSize(file.dtype());
+  plan.layout = file.layout();
+  plan.total_bytes = file.size_bytes();
+  plan.file = &file;
+  plan.spec.set_dtype(ToProto(file.dtype()));
+  const Dims& shape = file.layout().shape;
+  plan.spec.mutable_shape()->Add(shape.begin(), shape.end());
+  if (file.byte_order() == ByteOrder::kBig) {
+    plan.spec.set_byte_order(v1::BYTE_ORDER_BIG_ENDIAN);
+  }
+  SetOrder(plan.layout, &plan.spec);
+  return plan;
+}
+
 v1::ArrayDeclaration Declare(const SendPlan& plan) {
   v1::ArrayDeclaration declaration;
   *declaration.mutable_raw() = plan.spec;
@@ -225,7 +242,10 @@ void Gather(const SendPlan& plan, std::int64_t begin, std::int64_t count,
 std::string Pack(const SendPlan& plan) {
   std::string bytes(static_cast<std::size_t>(plan.total_bytes), '\0');
   if (bytes.empty()) return bytes;
-  if (plan.in_place) {
+  if (plan.file != nullptr) {
+    plan.file->Read(0, bytes.size(),
+                    reinterpret_cast<std::byte*>(bytes.data()));
+  } else if (plan.in_place) {
     bytes.assign(reinterpret_cast<const char*>(plan.data), bytes.size());
   } else {
     Gather(plan, 0, ElementCount(plan.layout.shape),
@@ -234,7 +254,8 @@ std::string Pack(const SendPlan& plan) {
   return bytes;
 }
 
-absl::StatusOr<ArrayLayout> DenseResult(const Layout& layout, DType dtype) {
+absl::StatusOr<ArrayLayout> DenseResult(const Layout& layout, DType dtype,
+                                        std::optional<Order> order) {
   const auto item = static_cast<std::int64_t>(ItemSize(dtype));
   const absl::StatusOr<std::int64_t> count =
       CheckedElementCount(layout.shape, ItemSize(dtype));
@@ -242,9 +263,10 @@ absl::StatusOr<ArrayLayout> DenseResult(const Layout& layout, DType dtype) {
   ArrayLayout result;
   result.dtype = dtype;
   result.shape = layout.shape;
-  result.byte_strides = KeepsOrder(layout)
-                            ? OrderlyStrides(layout)
-                            : DenseStrides(layout.shape, Order::kC);
+  result.byte_strides =
+      !order && KeepsOrder(layout)
+          ? OrderlyStrides(layout)
+          : DenseStrides(layout.shape, order.value_or(Order::kC));
   // No product overflows: CheckedElementCount bounds that of all dimensions but
   // the empty ones.
   for (std::int64_t& stride : result.byte_strides) stride *= item;
@@ -257,7 +279,15 @@ absl::StatusOr<ArrayLayout> LayoutOfRead(const TensorInfo& tensor,
   const absl::StatusOr<Layout> layout =
       IndexLayout({tensor.shape, tensor.strides, 0}, options.index);
   if (!layout.ok()) return layout.status();
-  return DenseResult(*layout, options.dtype.value_or(tensor.dtype));
+  return DenseResult(*layout, options.dtype.value_or(tensor.dtype),
+                     options.order);
+}
+
+std::optional<Order> OrderOf(const ArrayLayout& result) {
+  const auto item = static_cast<std::int64_t>(ItemSize(result.dtype));
+  Layout layout{result.shape, result.byte_strides, 0};
+  for (std::int64_t& stride : layout.strides) stride /= item;
+  return NamedOrder(layout);
 }
 
 absl::Status CheckDestination(std::size_t size_bytes,

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -18,13 +19,17 @@
 
 namespace tensord::client {
 
-// What of an array goes over the wire. Refers to the caller's memory.
+class NpyReader;
+
+// What of an array goes over the wire. Refers to the caller's memory, or to a
+// file.
 struct SendPlan {
   v1::ArraySpec spec;
   std::int64_t total_bytes = 0;
   std::size_t item_size = 1;
-  // Where `layout` counts from.
+  // Where `layout` counts from; or what has the bytes just as `spec` says.
   const std::byte* data = nullptr;
+  const NpyReader* file = nullptr;
   Layout layout;
   // Whether the bytes lie in memory just as `spec` says, from `data` on.
   // Otherwise they have to be gathered into C order.
@@ -37,6 +42,9 @@ struct SendPlan {
 // item size, beyond 64 bits), ARRAY_MISSING (no data).
 absl::StatusOr<SendPlan> PlanSend(const ArrayView& array);
 
+// The same for the array of a file, which has to outlive the plan.
+SendPlan PlanSend(const NpyReader& file);
+
 // How the array of a plan is declared.
 v1::ArrayDeclaration Declare(const SendPlan& plan);
 
@@ -45,16 +53,23 @@ v1::ArrayDeclaration Declare(const SendPlan& plan);
 void Gather(const SendPlan& plan, std::int64_t begin, std::int64_t count,
             std::byte* destination);
 
-// All bytes of a small array as they go over the wire.
+// All bytes of a small array as they go over the wire. Throws what
+// NpyReader::Read does.
 std::string Pack(const SendPlan& plan);
 
-// The layout of a dense result with the elements of `layout`, in its order of
-// dimensions if it is dense, else in C order. Errors of CheckedElementCount.
-absl::StatusOr<ArrayLayout> DenseResult(const Layout& layout, DType dtype);
+// The layout of a dense result with the elements of `layout`: in `order`, if
+// given, else in its order of dimensions if it is dense, else in C order.
+// Errors of CheckedElementCount.
+absl::StatusOr<ArrayLayout> DenseResult(
+    const Layout& layout, DType dtype,
+    std::optional<Order> order = std::nullopt);
 
 // The layout of what a read of a tensor returns. Errors of IndexLayout.
 absl::StatusOr<ArrayLayout> LayoutOfRead(const TensorInfo& tensor,
                                          const ReadOptions& options);
+
+// The order of a result, if it has a name.
+std::optional<Order> OrderOf(const ArrayLayout& result);
 
 // OK if memory of `size_bytes` is what a result needs; else INVALID_ARGUMENT
 // (SIZE_MISMATCH).

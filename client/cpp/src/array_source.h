@@ -23,8 +23,9 @@ namespace tensord::client {
 
 // Gives a declaration, then chunks that borrow the caller's memory, or
 // buffers that the elements are gathered into and that are used again as gRPC
-// gives them back. The destructor waits for whatever gRPC still holds: only
-// afterwards may the caller touch or free the array.
+// gives them back, or that own what was read from a file. The destructor waits
+// for whatever gRPC still holds: only afterwards may the caller touch or free
+// the array.
 class ArraySource final : public MessageSource {
  public:
   // `declaration` is the first message, and chunks are of the bytes `range` of
@@ -35,6 +36,7 @@ class ArraySource final : public MessageSource {
               std::int64_t chunk_bytes, bool checksums, ByteRange range,
               Meter& meter);
 
+  // Throws what NpyReader::Read does.
   grpc::ByteBuffer Next(bool* last) override;
 
   // Pauses until gRPC holds nothing any more, where no thread may wait. To be

@@ -52,14 +52,6 @@ client::Task<T> Carry(const client::Execution& execution, Work work) {
   co_return co_await work(execution);
 }
 
-// A call that was refused before it began.
-template <class T>
-class RefusedCall final : public FutureState<T> {
- public:
-  explicit RefusedCall(const absl::Status& status) { this->Set(T(status)); }
-  void Cancel() override {}
-};
-
 template <class T>
 class BackgroundCall final : public FutureState<T> {
  public:
@@ -98,7 +90,7 @@ Future<internal::ResultOf<Work>> BeginCall(const ClientOptions& defaults,
                                            Work work) {
   using T = internal::ResultOf<Work>;
   if (absl::Status status = Check(options); !status.ok()) {
-    return Future<T>(std::make_shared<internal::RefusedCall<T>>(status));
+    return internal::ReadyFuture<T>(status);
   }
   const auto call =
       std::make_shared<internal::BackgroundCall<T>>(defaults, options);

@@ -69,6 +69,24 @@ Future<absl::StatusOr<RemoteTensor>> Client::CreateFromNpyAsync(
                    });
 }
 
+absl::StatusOr<RemoteTensor> Client::LoadNpy(const std::string& path,
+                                             const CreateOptions& options,
+                                             const CallOptions& call) const {
+  return RunCall(impl_->options(), call, [&](const Execution& execution) {
+    return impl_->CreateTensorOfNpyFile(execution, path, options);
+  });
+}
+
+Future<absl::StatusOr<RemoteTensor>> Client::LoadNpyAsync(
+    std::string path, CreateOptions options, const CallOptions& call) const {
+  return BeginCall(impl_->options(), call,
+                   [impl = impl_, path = std::move(path),
+                    options = std::move(options)](const Execution& execution) {
+                     return impl->CreateTensorOfNpyFile(execution, path,
+                                                        options);
+                   });
+}
+
 absl::StatusOr<RemoteTensor> Client::Get(std::string_view id,
                                          const CallOptions& call) const {
   return RunCall(impl_->options(), call, [&](const Execution& execution) {

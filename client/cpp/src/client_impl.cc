@@ -9,6 +9,7 @@
 #include "client/cpp/src/envelope.h"
 #include "client/cpp/src/fork.h"
 #include "client/cpp/src/meter.h"
+#include "client/cpp/src/npy_file.h"
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/request_id.h"
 #include "client/cpp/src/status.h"
@@ -93,30 +94,45 @@ ClientImpl::Answer<TensorInfo> ClientImpl::Make(
 ClientImpl::Answer<TensorInfo> ClientImpl::Create(
     const Execution& execution, const ArrayView& array,
     const CreateOptions& options) {
-  absl::StatusOr<client::SendPlan> plan = client::PlanSend(array);
+  const absl::StatusOr<client::SendPlan> plan = client::PlanSend(array);
   if (!plan.ok()) co_return plan.status();
+  co_return co_await Create(execution, *plan, options);
+}
+
+ClientImpl::Answer<TensorInfo> ClientImpl::CreateOfNpyFile(
+    const Execution& execution, const std::string& path,
+    const CreateOptions& options) {
+  const auto file = client::NpyReader::Open(path, options.dtype);
+  if (!file.ok()) co_return file.status();
+  const client::SendPlan plan = client::PlanSend(*file);
+  co_return co_await Create(execution, plan, options);
+}
+
+ClientImpl::Answer<TensorInfo> ClientImpl::Create(
+    const Execution& execution, const client::SendPlan& plan,
+    const CreateOptions& options) {
   absl::StatusOr<v1::TensorOptions> tensor_options = client::ToProto(options);
   if (!tensor_options.ok()) co_return tensor_options.status();
   if (absl::Status status = client::CheckNewId(options.id, options.if_match);
       !status.ok()) {
     co_return status;
   }
-  if (plan->total_bytes <= max_unary_bytes_) {
+  if (plan.total_bytes <= max_unary_bytes_) {
     v1::CreateTensorRequest request;
     client::SetNewId(options, request);
     request.set_request_id(client::NewRequestId());
-    *request.mutable_raw()->mutable_spec() = plan->spec;
-    request.mutable_raw()->set_data(client::Pack(*plan));
+    *request.mutable_raw()->mutable_spec() = plan.spec;
+    request.mutable_raw()->set_data(client::Pack(plan));
     *request.mutable_options() = *std::move(tensor_options);
     auto made = co_await Make(execution, &Stub::AsyncCreateTensor, request);
-    if (made.ok()) client::Count(execution.progress, plan->total_bytes);
+    if (made.ok()) client::Count(execution.progress, plan.total_bytes);
     co_return made;
   }
   v1::UploadDeclaration declaration;
   client::SetNewId(options, declaration);
-  *declaration.mutable_array() = client::Declare(*plan);
+  *declaration.mutable_array() = client::Declare(plan);
   *declaration.mutable_options() = *std::move(tensor_options);
-  co_return co_await Upload(execution, std::move(declaration), *plan);
+  co_return co_await Upload(execution, std::move(declaration), plan);
 }
 
 ClientImpl::Answer<TensorInfo> ClientImpl::CreateFromNpy(

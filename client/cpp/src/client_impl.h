@@ -83,6 +83,12 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
     return ToHandle(CreateFromNpy(execution, file, options),
                     options.id.empty());
   }
+  Answer<RemoteTensor> CreateTensorOfNpyFile(const Execution& execution,
+                                             const std::string& path,
+                                             const CreateOptions& options) {
+    return ToHandle(CreateOfNpyFile(execution, path, options),
+                    options.id.empty());
+  }
   Done Convert(const Execution& execution, const ArrayView& array, DType dtype,
                Overflow overflow, void* destination, std::size_t size_bytes);
   // Of the tensor of `info`.
@@ -91,6 +97,9 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
                 const ReadOptions& options);
   Answer<HostArray> Read(const Execution& execution, const TensorInfo& info,
                          const ReadOptions& options);
+
+  Done SaveNpy(const Execution& execution, const TensorInfo& info,
+               const std::string& path, const ReadOptions& options);
 
   Answer<RemoteTensor> GetTensor(const Execution& execution,
                                  std::string_view id) {
@@ -168,6 +177,12 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
   Answer<TensorInfo> CreateFromNpy(const Execution& execution,
                                    absl::Span<const std::byte> file,
                                    const CreateOptions& options);
+  Answer<TensorInfo> CreateOfNpyFile(const Execution& execution,
+                                     const std::string& path,
+                                     const CreateOptions& options);
+  Answer<TensorInfo> Create(const Execution& execution,
+                            const client::SendPlan& plan,
+                            const CreateOptions& options);
   Answer<TensorInfo> Get(const Execution& execution, std::string_view id);
   Answer<TensorInfo> Transform(const Execution& execution,
                                const std::string& id,

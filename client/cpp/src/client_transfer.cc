@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "client/cpp/src/envelope.h"
 #include "client/cpp/src/host_memory.h"
 #include "client/cpp/src/meter.h"
+#include "client/cpp/src/npy_file.h"
 #include "client/cpp/src/parts.h"
 #include "client/cpp/src/proto_convert.h"
 #include "client/cpp/src/request_id.h"
@@ -209,6 +211,32 @@ ClientImpl::Answer<HostArray> ClientImpl::Read(const Execution& execution,
       co_await Read(execution, info.id, options, *layout, data->get());
   if (!status.ok()) co_return status;
   co_return HostArray{*std::move(layout), *std::move(data)};
+}
+
+ClientImpl::Done ClientImpl::SaveNpy(const Execution& execution,
+                                     const TensorInfo& info,
+                                     const std::string& path,
+                                     const ReadOptions& options) {
+  ReadOptions as_saved = options;
+  absl::StatusOr<ArrayLayout> layout = client::LayoutOfRead(info, as_saved);
+  if (!layout.ok()) co_return layout.status();
+  as_saved.order = client::OrderOf(*layout).value_or(Order::kC);
+  layout = client::LayoutOfRead(info, as_saved);
+  if (!layout.ok()) co_return layout.status();
+  std::unique_ptr<client::NpyWriter> file;
+  absl::Status status = co_await client::RunBlocking(execution, [&] {
+    auto created = client::NpyWriter::Create(path, layout->dtype,
+                                             *as_saved.order, layout->shape);
+    if (!created.ok()) return created.status();
+    file = *std::move(created);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) co_return status;
+  status =
+      co_await Read(execution, info.id, as_saved, *layout, file->elements());
+  if (!status.ok()) co_return status;
+  co_return co_await client::RunBlocking(execution,
+                                         [&] { return file->Commit(); });
 }
 
 ClientImpl::Done ClientImpl::Read(const Execution& execution,

@@ -129,4 +129,31 @@ Task<absl::Status> InParallel(const Execution& execution, std::size_t count,
   co_return outcome.status();
 }
 
+Task<absl::Status> RunBlocking(const Execution& execution,
+                               std::function<absl::Status()> work) {
+  if (execution.owns_thread) co_return work();
+  absl::Status status;
+  Completion over;
+  grpc::Alarm alarm;
+  // The last: ends before what it uses goes.
+  std::jthread thread;
+  try {
+    thread = std::jthread([&] {
+      try {
+        status = work();
+      } catch (...) {
+        status = StatusOfException();
+      }
+      // The task goes on where all of them do.
+      alarm.Set(execution.queue->get(), DeadlineAfter(absl::ZeroDuration()),
+                over.tag());
+    });
+  } catch (const std::system_error&) {
+    // The system has no more threads.
+    co_return work();
+  }
+  co_await over;
+  co_return status;
+}
+
 }  // namespace tensord::client

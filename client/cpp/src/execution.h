@@ -56,6 +56,11 @@ Task<absl::Status> InParallel(
     const Execution& execution, std::size_t count,
     std::function<Task<absl::Status>(const Execution&, std::size_t)> work);
 
+// Does work() where it may block: on this thread where that waits for the task
+// alone, else on one of its own if there can be one.
+Task<absl::Status> RunBlocking(const Execution& execution,
+                               std::function<absl::Status()> work);
+
 }  // namespace tensord::client
 
 #endif  // TENSORD_CLIENT_CPP_SRC_EXECUTION_H_

@@ -198,6 +198,9 @@ v1::ReadOptions ToProto(const ReadOptions& options) {
   if (options.dtype) result.set_dtype(ToProto(*options.dtype));
   result.set_overflow(ToProto(options.overflow));
   result.set_force(options.force);
+  if (options.order) {
+    result.set_order(*options.order == Order::kC ? v1::ORDER_C : v1::ORDER_F);
+  }
   return result;
 }
 

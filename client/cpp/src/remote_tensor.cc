@@ -10,6 +10,15 @@ namespace tensord {
 
 using client::Execution;
 
+absl::Status internal::WithMemory(absl::FunctionRef<void()> allocate) {
+  try {
+    allocate();
+    return absl::OkStatus();
+  } catch (...) {
+    return client::StatusOfException();
+  }
+}
+
 RemoteTensor::RemoteTensor(std::shared_ptr<ClientImpl> client, TensorInfo info,
                            bool owned)
     : client_(std::move(client)), info_(std::move(info)), owned_(owned) {}
@@ -134,6 +143,24 @@ Future<absl::StatusOr<HostArray>> RemoteTensor::ReadAsync(
                    [client = client_, info = info_,
                     options = std::move(options)](const Execution& execution) {
                      return client->Read(execution, info, options);
+                   });
+}
+
+absl::Status RemoteTensor::SaveNpy(const std::string& path,
+                                   const ReadOptions& options,
+                                   const CallOptions& call) const {
+  return RunCall(client_->options(), call, [&](const Execution& execution) {
+    return client_->SaveNpy(execution, info_, path, options);
+  });
+}
+
+Future<absl::Status> RemoteTensor::SaveNpyAsync(std::string path,
+                                                ReadOptions options,
+                                                const CallOptions& call) const {
+  return BeginCall(client_->options(), call,
+                   [client = client_, info = info_, path = std::move(path),
+                    options = std::move(options)](const Execution& execution) {
+                     return client->SaveNpy(execution, info, path, options);
                    });
 }
 

@@ -87,12 +87,19 @@ class Task<T>::promise_type {
 // The result of a task that is awaited for its effect.
 struct Nothing {};
 
-// What a call that ended with an exception is said to have ended with:
-// RESOURCE_EXHAUSTED (MEMORY_EXHAUSTED) or INTERNAL. To be called where the
-// exception is caught.
+// Takes a status out of what returns none.
+struct StatusException {
+  absl::Status status;
+};
+
+// What a call that ended with an exception is said to have ended with: that of
+// a StatusException, RESOURCE_EXHAUSTED (MEMORY_EXHAUSTED) or INTERNAL. To be
+// called where the exception is caught.
 inline absl::Status StatusOfException() noexcept {
   try {
     throw;
+  } catch (const StatusException& thrown) {
+    return thrown.status;
   } catch (const std::bad_alloc&) {
     return MakeError(absl::StatusCode::kResourceExhausted,
                      reason::kMemoryExhausted, "out of memory");

@@ -19,8 +19,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +34,7 @@
 #include "tensord/call_options.h"
 #include "tensord/future.h"
 #include "tensord/remote_tensor.h"
+#include "tensord/view.h"
 
 namespace tensord {
 
@@ -154,7 +158,7 @@ struct ReadDestination {
 };
 
 // A connection to a server. Copies share it. Thread-safe. Errors are
-// absl::Status with ErrorDetails (core/error.h); no exception leaves a call.
+// absl::Status with ErrorDetails (tensord/error.h); no exception leaves a call.
 // Whether an array travels in one message or as a stream is chosen by its size.
 //
 // Every call has two forms. One blocks. The other, whose name ends in Async,
@@ -200,6 +204,53 @@ class Client {
   Future<absl::StatusOr<RemoteTensor>> CreateFromNpyAsync(
       absl::Span<const std::byte> file, CreateOptions options = {},
       const CallOptions& call = {}) const;
+
+  // Stores the array of a .npy file on this machine, of any size: it is read as
+  // it is sent, and over several connections. Of elements that the file does
+  // not name, bfloat16 and 8-bit floats, options.dtype says what they are.
+  // INVALID_ARGUMENT: what is wrong with the file (NPY_...), DTYPE_AMBIGUOUS.
+  // FILE_ERROR, with the code that fits, where it can not be read (NOT_FOUND,
+  // PERMISSION_DENIED).
+  absl::StatusOr<RemoteTensor> LoadNpy(const std::string& path,
+                                       const CreateOptions& options = {},
+                                       const CallOptions& call = {}) const;
+  Future<absl::StatusOr<RemoteTensor>> LoadNpyAsync(
+      std::string path, CreateOptions options = {},
+      const CallOptions& call = {}) const;
+
+  // Stores contiguous elements of a C++ type, any that is an Element:
+  //
+  //   client->Put<float>(values);
+  //   client->Put<float>(pixels, {height, -1, 3}, {.id = "frame"});
+  //
+  // `values` is a vector, an array, a span of T. `shape` may leave one
+  // dimension to be inferred, as -1. INVALID_ARGUMENT (SIZE_MISMATCH) if it is
+  // of another number of elements. ViewOf (tensord/view.h) gives Create what
+  // has strides.
+  template <class T>
+  absl::StatusOr<RemoteTensor> Put(
+      std::span<const std::type_identity_t<T>> values, const Dims& shape = {-1},
+      const CreateOptions& options = {}, const CallOptions& call = {}) const {
+    const auto array = internal::ShapedView<T>(values, shape);
+    if (!array.ok()) return array.status();
+    return Create(*array, options, call);
+  }
+  template <class T>
+  Future<absl::StatusOr<RemoteTensor>> PutAsync(
+      std::span<const std::type_identity_t<T>> values, const Dims& shape = {-1},
+      const CreateOptions& options = {}, const CallOptions& call = {}) const {
+    auto array = internal::ShapedView<T>(values, shape);
+    if (!array.ok()) {
+      return internal::ReadyFuture<absl::StatusOr<RemoteTensor>>(
+          array.status());
+    }
+    return CreateAsync(*std::move(array), options, call);
+  }
+  // A compiler's error that can be read.
+  template <class T, class... Rest>
+  void Put(const std::vector<bool>&, const Rest&...) const {
+    static_assert(!std::is_same_v<T, T>, TENSORD_NO_BOOLS);
+  }
 
   // A handle that does not own the tensor. NOT_FOUND.
   absl::StatusOr<RemoteTensor> Get(std::string_view id,

@@ -12,6 +12,9 @@
 
 namespace tensord {
 
+template <class T>
+class Future;
+
 namespace internal {
 
 // What a future shares with its call. Thread-safe.
@@ -78,6 +81,29 @@ class FutureState {
   std::function<void(T)> callback_ ABSL_GUARDED_BY(mutex_);
 };
 
+// A call that is over.
+template <class T>
+class ReadyCall final : public FutureState<T> {
+ public:
+  explicit ReadyCall(T result) { this->Set(std::move(result)); }
+  void Cancel() override {}
+};
+
+// A call whose result is made of another's.
+template <class T, class From>
+class MappedCall final : public FutureState<T> {
+ public:
+  explicit MappedCall(std::shared_ptr<FutureState<From>> from)
+      : from_(std::move(from)) {}
+  void Cancel() override { from_->Cancel(); }
+
+ private:
+  const std::shared_ptr<FutureState<From>> from_;
+};
+
+template <class To, class From, class Map>
+Future<To> MapFuture(Future<From> future, Map map);
+
 }  // namespace internal
 
 // The result, an absl::Status or absl::StatusOr, of a call that runs in the
@@ -119,8 +145,33 @@ class [[nodiscard]] Future {
   void Cancel() const { state_->Cancel(); }
 
  private:
+  template <class To, class From, class Map>
+  friend Future<To> internal::MapFuture(Future<From> future, Map map);
+
   std::shared_ptr<internal::FutureState<T>> state_;
 };
+
+namespace internal {
+
+template <class T>
+Future<T> ReadyFuture(T result) {
+  return Future<T>(std::make_shared<ReadyCall<T>>(std::move(result)));
+}
+
+// What map(result) makes of the result of `future`, wherever that comes; `map`
+// may not throw.
+template <class To, class From, class Map>
+Future<To> MapFuture(Future<From> future, Map map) {
+  const std::shared_ptr<FutureState<From>> from =
+      std::exchange(future.state_, nullptr);
+  const auto call = std::make_shared<MappedCall<To, From>>(from);
+  from->Then([call, map = std::move(map)](From result) mutable {
+    call->Set(map(std::move(result)));
+  });
+  return Future<To>(call);
+}
+
+}  // namespace internal
 
 }  // namespace tensord
 

@@ -6,20 +6,25 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "core/cast/cast.h"
 #include "core/cast/conversion_report.h"
+#include "core/cast/overflow.h"
 #include "core/dtype.h"
 #include "core/shape.h"
 #include "tensord/array.h"
 #include "tensord/call_options.h"
+#include "tensord/element.h"
 #include "tensord/future.h"
 
 namespace tensord {
@@ -96,7 +101,26 @@ struct ReadOptions {
   Overflow overflow = Overflow::kTorch;
   // Reads from any device and whether or not grad is required.
   bool force = false;
+  // Of the elements that are read. Not given: as stored where they are dense in
+  // some order of their dimensions, else C.
+  std::optional<Order> order = {};
 };
+
+namespace internal {
+
+// `options` for elements that are a T, one after the other.
+template <class T>
+ReadOptions Typed(ReadOptions options) {
+  options.dtype = DTypeOfElement<T>();
+  options.order = Order::kC;
+  return options;
+}
+
+// Calls a function that may run out of memory: RESOURCE_EXHAUSTED
+// (MEMORY_EXHAUSTED) if it does.
+absl::Status WithMemory(absl::FunctionRef<void()> allocate);
+
+}  // namespace internal
 
 // A handle on a stored tensor. Owns it, if it was made without an id: then the
 // tensor is deleted with the handle, unless Release was called. Movable, not
@@ -166,6 +190,49 @@ class RemoteTensor {
   Future<absl::StatusOr<HostArray>> ReadAsync(
       ReadOptions options = {}, const CallOptions& call = {}) const;
 
+  // Reads elements of a C++ type, cast to it by the server, in C order:
+  //
+  //   std::vector<float> values = *tensor.Get<float>();
+  //
+  // `options` need no dtype and no order. T is an Element, but not bool for a
+  // vector, which would have no memory of bools: Get<std::uint8_t> gives 0 and
+  // 1. RESOURCE_EXHAUSTED (MEMORY_EXHAUSTED).
+  template <class T>
+  absl::StatusOr<std::vector<T>> Get(ReadOptions options = {},
+                                     const CallOptions& call = {}) const;
+  template <class T>
+  Future<absl::StatusOr<std::vector<T>>> GetAsync(
+      ReadOptions options = {}, const CallOptions& call = {}) const;
+  // The same into memory of the caller: a vector, an array, a span of T.
+  // INVALID_ARGUMENT (SIZE_MISMATCH) if that is of another number of elements.
+  template <class T>
+  absl::Status GetInto(std::span<std::type_identity_t<T>> destination,
+                       ReadOptions options = {},
+                       const CallOptions& call = {}) const {
+    return ReadInto(destination.data(), destination.size_bytes(),
+                    internal::Typed<T>(std::move(options)), call);
+  }
+  template <class T>
+  Future<absl::Status> GetIntoAsync(
+      std::span<std::type_identity_t<T>> destination, ReadOptions options = {},
+      const CallOptions& call = {}) const {
+    return ReadIntoAsync(destination.data(), destination.size_bytes(),
+                         internal::Typed<T>(std::move(options)), call);
+  }
+
+  // Writes a .npy file, as numpy.save does, of any size: what comes is written
+  // to the disk, and not kept in memory. `path` has the file once it is
+  // complete, in place of what was there before (a link itself, not what it
+  // leads to). In Fortran order where the elements are in it, else in C order.
+  // Errors of ReadInto. INVALID_ARGUMENT (DTYPE_UNSUPPORTED): such a file can
+  // not name bfloat16 and 8-bit floats, to be saved with another options.dtype.
+  // FILE_ERROR with the code that fits: RESOURCE_EXHAUSTED (no room),
+  // NOT_FOUND (no such folder), PERMISSION_DENIED.
+  absl::Status SaveNpy(const std::string& path, const ReadOptions& options = {},
+                       const CallOptions& call = {}) const;
+  Future<absl::Status> SaveNpyAsync(std::string path, ReadOptions options = {},
+                                    const CallOptions& call = {}) const;
+
   // Deletes the tensor now; the handle does not own it any more. OK if it is
   // gone already.
   absl::Status Delete(const CallOptions& call = {});
@@ -184,6 +251,54 @@ class RemoteTensor {
   TensorInfo info_;
   bool owned_ = false;
 };
+
+namespace internal {
+
+// Memory for what a read will bring. Errors of ReadLayout; RESOURCE_EXHAUSTED
+// (MEMORY_EXHAUSTED).
+template <class T>
+absl::StatusOr<std::vector<T>> Room(const RemoteTensor& tensor,
+                                    const ReadOptions& options) {
+  static_assert(!std::is_same_v<T, bool>, TENSORD_NO_BOOLS);
+  const absl::StatusOr<ArrayLayout> layout = tensor.ReadLayout(options);
+  if (!layout.ok()) return layout.status();
+  std::vector<T> room;
+  absl::Status status = WithMemory(
+      [&room, &layout] { room.resize(layout->size_bytes / sizeof(T)); });
+  if (!status.ok()) return status;
+  return room;
+}
+
+}  // namespace internal
+
+template <class T>
+absl::StatusOr<std::vector<T>> RemoteTensor::Get(
+    ReadOptions options, const CallOptions& call) const {
+  options = internal::Typed<T>(std::move(options));
+  absl::StatusOr<std::vector<T>> values = internal::Room<T>(*this, options);
+  if (!values.ok()) return values;
+  absl::Status status =
+      ReadInto(values->data(), values->size() * sizeof(T), options, call);
+  if (!status.ok()) return status;
+  return values;
+}
+
+template <class T>
+Future<absl::StatusOr<std::vector<T>>> RemoteTensor::GetAsync(
+    ReadOptions options, const CallOptions& call) const {
+  using Result = absl::StatusOr<std::vector<T>>;
+  options = internal::Typed<T>(std::move(options));
+  Result room = internal::Room<T>(*this, options);
+  if (!room.ok()) return internal::ReadyFuture<Result>(room.status());
+  const auto values = std::make_shared<std::vector<T>>(*std::move(room));
+  return internal::MapFuture<Result>(
+      ReadIntoAsync(values->data(), values->size() * sizeof(T),
+                    std::move(options), call),
+      [values](absl::Status status) -> Result {
+        if (!status.ok()) return status;
+        return std::move(*values);
+      });
+}
 
 }  // namespace tensord
 
