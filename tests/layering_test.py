@@ -26,7 +26,7 @@ BINARY = {".npy", ".bin", ".png", ".gz"}
 CUDA_HEADER = (r"(?!core/)(?:(?:.*/)?cu(?:da|rand|blas|fft|pti)\w*\.h"
                r"|(?:cuda|cub|thrust)/.*)")
 RPC = r"grpc.*|.*\.pb\.h|google/.*|tensord/(?:v1|internal)/.*"
-CLIENT = r"client/.*|tensord/(?:client|array|remote_tensor)\.h"
+CLIENT = r"client/.*|tensord/\w+\.h"
 BINDINGS = r"nanobind/.*|pybind11/.*|Python\.h"
 
 # (files, exceptions, what they must not include, why)
@@ -44,6 +44,8 @@ FORBIDDEN = [
     ("client/cpp/include/**/*", (), rf"{RPC}|{BINDINGS}|client/cpp/src/.*",
      "the client's public headers know no gRPC and no Protobuf"),
     ("client/cpp/**/*", (), BINDINGS, "Python belongs to client/python"),
+    ("client/cpp/examples/*", (), rf"{RPC}|core/.*|client/.*",
+     "examples are programs of users, who have the public headers"),
 ]
 
 # What core may include beside the standard library and the system's headers.
@@ -185,6 +187,13 @@ PLANTED = [
      '#include "tensord/v1/tensord.pb.h"'),
     (forbidden_includes, "client/cpp/src/a.cc",
      "#include <nanobind/nanobind.h>"),
+    (forbidden_includes, "server/a.cc", '#include "tensord/future.h"'),
+    (forbidden_includes, "client/cpp/examples/a.cc",
+     '#include "core/dtype.h"'),
+    (forbidden_includes, "client/cpp/examples/a.cc",
+     '#include "client/cpp/src/status.h"'),
+    (forbidden_includes, "client/cpp/examples/a.cc",
+     "#include <grpcpp/grpcpp.h>"),
     (strange_core_includes, "core/a.cc", '#include "folly/String.h"'),
     (strange_core_includes, "core/a.cc", '#include "npy.h"'),
     (proto_dependencies, "proto/tensord/v1/a.proto",
@@ -219,6 +228,8 @@ def test_violation_is_found(tmp_path, rule, path, line):
     ("server/a.cc", '#include "tensord/v1/tensord.pb.h"'),
     ("client/cpp/src/a.cc", "#include <grpcpp/grpcpp.h>"),
     ("client/cpp/include/tensord/a.h", '#include "core/dtype.h"'),
+    ("client/cpp/examples/a.cc",
+     '#include "absl/flags/flag.h"\n#include "tensord/client.h"'),
     ("client/python/src/a.cc", "#include <nanobind/nanobind.h>"),
     ("proto/a.proto", 'import "google/protobuf/empty.proto";'),
     ("deploy/a.sh", "exec /usr/bin/env python3 https://a.org/home/page"),
