@@ -9,6 +9,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "core/error.h"
 
@@ -70,6 +71,35 @@ TEST_P(ExecutionTest, EndsPausesThatAreGivenUp) {
   EXPECT_TRUE(Run(Rest(execution_, absl::Hours(1))).ok());
   giving_up.join();
   EXPECT_TRUE(Run(Rest(execution_, absl::Hours(1))).ok());
+}
+
+Task<absl::Status> AskBlocking(const Execution& execution, bool throws,
+                               std::thread::id* before, std::thread::id* during,
+                               std::thread::id* after) {
+  // Where the task goes on after it has waited for something.
+  co_await Pause(execution, absl::ZeroDuration());
+  *before = std::this_thread::get_id();
+  absl::Status status = co_await RunBlocking(execution, [=] {
+    *during = std::this_thread::get_id();
+    if (throws) throw std::bad_alloc();
+    return absl::NotFoundError("a result");
+  });
+  *after = std::this_thread::get_id();
+  co_return status;
+}
+
+TEST_P(ExecutionTest, BlocksNoThreadOfOthers) {
+  std::thread::id before;
+  std::thread::id during;
+  std::thread::id after;
+  EXPECT_EQ(Run(AskBlocking(execution_, false, &before, &during, &after)),
+            absl::NotFoundError("a result"));
+  const bool waits = GetParam();
+  EXPECT_EQ(during == before, waits);
+  EXPECT_EQ(during == after, waits);
+  EXPECT_EQ(GetErrorReason(
+                Run(AskBlocking(execution_, true, &before, &during, &after))),
+            reason::kMemoryExhausted);
 }
 
 TEST_P(ExecutionTest, DoesAllInParallelOnce) {
