@@ -2,15 +2,19 @@
 //
 //   auto client = tensord::Client::Connect("localhost:50051");
 //   const std::vector<float> values = {1, 2, 3};
-//   auto tensor = client->Create({.data = values.data(), .shape = {3}},
-//                                {.dtype = tensord::DType::kBFloat16});
-//   auto array = tensor->Read({.dtype = tensord::DType::kFloat32});
+//   auto tensor = client->Put<float>(values, {3},
+//                                    {.dtype = tensord::DType::kBFloat16});
+//   auto read = tensor->Get<double>();
 //
 // Each of the three is an absl::StatusOr, to be looked at before it is used.
 // What ends in Async does the same without a thread that waits:
 //
-//   auto future = client->CreateAsync({.data = values.data(), .shape = {3}});
+//   auto future = client->PutAsync<float>(values);
 //   auto tensor = std::move(future).Get();
+//
+// Arrays whose types are known only when a program runs are ArrayViews
+// (tensord/array.h) for Create and Read; tensord/view.h makes them of C++
+// types. client/cpp/examples has whole programs.
 #ifndef TENSORD_CLIENT_CPP_INCLUDE_TENSORD_CLIENT_H_
 #define TENSORD_CLIENT_CPP_INCLUDE_TENSORD_CLIENT_H_
 
@@ -76,7 +80,8 @@ struct ClientOptions {
   // MiB on; taken as 1 or 64 beyond these. The others than the first are opened
   // when they are needed, and stay. More move a large array faster where a
   // single one leaves cores or the network idle (tests/bench/README.md);
-  // conversions, .npy files and reads under Overflow::kError take one.
+  // conversions, .npy files in memory and reads under Overflow::kError take
+  // one.
   int max_connections = 2;
 };
 
