@@ -297,16 +297,18 @@ def squeezed(source):
     return re.sub(r"\s+", " ", source).strip()
 
 
-@pytest.mark.parametrize("page", with_pages("cpp"))
+@pytest.mark.parametrize("page", with_pages("cmake", "cpp"))
 def test_excerpts_are_from_sources_that_are_built(page):
     built = [
         squeezed(path.read_text())
         for folder in CPP
-        for path in (ROOT / folder).rglob("*.cc")
+        for pattern in ("*.cc", "CMakeLists.txt")
+        for path in (ROOT / folder).rglob(pattern)
     ]
-    for line, _, source in blocks(page, "cpp"):
-        # A line of dots is something left out.
-        for piece in re.split(r"^\s*// \.\.\.$", source, flags=re.MULTILINE):
+    for line, language, source in blocks(page, "cmake", "cpp"):
+        # A line of dots is something left out; anything may, in CMake.
+        left_out = r"^\s*// \.\.\.$" if language == "cpp" else r"\n"
+        for piece in re.split(left_out, source, flags=re.MULTILINE):
             assert any(squeezed(piece) in one for one in built), (
                 f"{page}:{line}: no built source has\n{textwrap.dedent(piece)}"
             )

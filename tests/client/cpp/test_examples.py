@@ -39,14 +39,16 @@ def frame(number, height, width):
     return (y + x + channel + number).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["camera", "convert_files", "load_generator"])
+@pytest.mark.parametrize(
+    "name", ["camera", "convert_files", "load_generator", "tour"]
+)
 def test_help_explains(run, name):
     said = run(name, "--help")
     assert "--target" in said.stdout
     assert f"\n{name} --target=" in said.stdout
 
 
-@pytest.mark.parametrize("name", ["camera", "load_generator"])
+@pytest.mark.parametrize("name", ["camera", "load_generator", "tour"])
 def test_no_server_is_an_error(run, name):
     done = run(name, target="unix:/tmp/nobody-listens-here")
     assert done.returncode == 1
@@ -238,3 +240,17 @@ def test_load_generator_tells_what_is_wrong(run):
     done = run("load_generator", "--workers=0")
     assert done.returncode == 1
     assert "--workers has to be positive" in done.stderr
+
+
+def test_the_tour_goes_through_the_calls(run, client, tmp_path):
+    path = tmp_path / "tour.npy"
+    done = run("tour", f"--file={path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "as double: 5 7 1 2 4 4\n"
+        "a column: 7 4\n"
+        "a row: 5 7 1\n"
+        "from a file: 5 7 1 2 4 4\n"
+    )
+    assert np.load(path).tolist() == [[5, 7, 1], [2, 4, 4]]
+    assert "tour" not in client
