@@ -62,7 +62,8 @@ say "C++ tests"
 GTEST_OUTPUT=xml:$results/ ctest --test-dir "build/$preset" --output-on-failure --parallel 2 \
   --no-tests=error --output-junit "$results/ctest.xml" || status=1
 say "Python tests"
-build/venv/bin/python -m pytest -q tests --junit-xml="$results/pytest.xml" || status=1
+# More at a time than there are processors, as most of what these do is waiting.
+build/venv/bin/python -m pytest -q -n 4 --dist loadfile tests --junit-xml="$results/pytest.xml" || status=1
 
 say "result"
 build/venv/bin/python tests/summarize.py "$results" || status=1

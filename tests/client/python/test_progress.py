@@ -133,6 +133,7 @@ def on_a_terminal(*lines):
 
 
 def test_bars_are_shown_on_terminals_for_large_transfers(server):
+    pytest.importorskip("tqdm")
     connect = f"c = tensord.connect({server.target!r})"
     eager = "import tensord._progress as p; p._DELAY_SECONDS = 0"
     large = "a = np.zeros(64 << 20, np.int8)"
