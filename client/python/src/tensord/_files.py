@@ -16,12 +16,13 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from tensord import _npy, _safetensors, _zip
+from tensord._array import array_dtype
 from tensord._dtype import dtype, type_name
 from tensord.errors import InvalidArgumentError, InvalidTypeError
 
@@ -293,7 +294,12 @@ def _fill_safetensors(
         yield from _fill(output, name, specs[name])
 
 
-_FILLERS: dict[str, Any] = {
+_FILLERS: dict[
+    str,
+    Callable[
+        [IO[bytes], Mapping[str, ArraySpec]], Iterator[tuple[str, np.ndarray]]
+    ],
+] = {
     "npy": _fill_npy,
     "npz": _fill_npz,
     "safetensors": _fill_safetensors,
@@ -304,8 +310,6 @@ def write_arrays(
     file: File, arrays: Mapping[str, np.ndarray], format: str | None = None
 ) -> None:
     """Writes arrays to a file; see :func:`create_arrays`."""
-    from tensord._array import array_dtype
-
     specs = {
         name: ArraySpec(array_dtype(array), array.shape)
         for name, array in arrays.items()
