@@ -214,6 +214,7 @@ struct Argument {
 // What the command line says, before it means anything.
 struct CommandLine {
   ProgramOptions::Action action = ProgramOptions::Action::kServe;
+  ProbeKind probe = ProbeKind::kReadiness;
   std::vector<Argument> arguments;
 };
 
@@ -246,6 +247,9 @@ class CommandLineReader {
       result_.action = ProgramOptions::Action::kVersion;
       return absl::OkStatus();
     }
+    if (word == "--probe" || word.starts_with("--probe=")) {
+      return ReadProbe(word);
+    }
     if (!word.starts_with("--")) return UnknownArgument(word);
     const std::size_t equals = word.find('=');
     std::string_view name = word.substr(2, equals - 2);
@@ -266,6 +270,19 @@ class CommandLineReader {
       value = words_[next_++];
     }
     result_.arguments.push_back({flag, *std::move(value)});
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadProbe(std::string_view word) {
+    result_.action = ProgramOptions::Action::kProbe;
+    if (word == "--probe" || word == "--probe=readiness") {
+      result_.probe = ProbeKind::kReadiness;
+    } else if (word == "--probe=liveness") {
+      result_.probe = ProbeKind::kLiveness;
+    } else {
+      return BadOption(absl::CHexEscape(ToAbsl(word)),
+                       "a probe is of readiness or liveness");
+    }
     return absl::OkStatus();
   }
 
@@ -429,7 +446,6 @@ absl::StatusOr<ProgramOptions> OptionsFromFlags() {
   SetSizes(server);
   absl::Status status = SetTensorLimit(server);
   if (status.ok()) status = SetAccess(server);
-  if (status.ok()) status = CheckExposure(server);
   if (!status.ok()) return status;
   return options;
 }
@@ -471,7 +487,8 @@ absl::StatusOr<ProgramOptions> ParseOptions(int argc, const char* const* argv,
                                             const Environment& environment) {
   absl::StatusOr<CommandLine> line = CommandLineReader(argc, argv).Read();
   if (!line.ok()) return line.status();
-  if (line->action != ProgramOptions::Action::kServe) {
+  using Action = ProgramOptions::Action;
+  if (line->action == Action::kHelp || line->action == Action::kVersion) {
     ProgramOptions options;
     options.action = line->action;
     return options;
@@ -479,7 +496,14 @@ absl::StatusOr<ProgramOptions> ParseOptions(int argc, const char* const* argv,
   ResetFlags();
   absl::Status status = SetFlags(*line, environment);
   if (!status.ok()) return status;
-  return OptionsFromFlags();
+  absl::StatusOr<ProgramOptions> options = OptionsFromFlags();
+  if (!options.ok()) return options;
+  options->action = line->action;
+  options->probe = line->probe;
+  // A probe opens nothing to anybody.
+  if (line->action == Action::kServe) status = CheckExposure(options->server);
+  if (!status.ok()) return status;
+  return options;
 }
 
 std::string HelpText() {
@@ -497,6 +521,13 @@ given:
       Prints this and exits.
   --version
       Prints the version and exits.
+  --probe, --probe=readiness, --probe=liveness
+      Asks a server that was started with the same flags and variables whether
+      it is well, over the first Unix socket in --listen or else its first
+      address, and exits within 10 seconds: with 0 if it takes calls, or, for
+      liveness, if it answers; with 1, and a line that says why, if not; with 2
+      for flags or variables that lead to no server. What other flags say does
+      not matter but for those of TLS.
 
 Once started, the standard error stream has these lines, in this order:
   listening on 127.0.0.1:50051      once for each address, in order

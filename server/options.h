@@ -10,14 +10,17 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/observe/log_line.h"
+#include "server/probe.h"
 #include "server/server.h"
 
 namespace tensord {
 
 struct ProgramOptions {
-  enum class Action : std::uint8_t { kServe, kHelp, kVersion };
+  enum class Action : std::uint8_t { kServe, kHelp, kVersion, kProbe };
 
   Action action = Action::kServe;
+  // What to ask the server that these options are for.
+  ProbeKind probe = ProbeKind::kReadiness;
   ServerOptions server;
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;
@@ -40,8 +43,8 @@ std::optional<std::string> ProcessEnvironment(const std::string& name);
 // empty counts as not set. Variables that belong to no flag are left alone:
 // Kubernetes makes up some for a service called tensord. INVALID_ARGUMENT, with
 // the flag or variable and the value, for what can not be understood, and for
-// addresses that are open to others without TLS unless --insecure is given. Not
-// thread-safe.
+// addresses that are open to others without TLS unless --insecure is given,
+// which a probe may leave out. Not thread-safe.
 absl::StatusOr<ProgramOptions> ParseOptions(
     int argc, const char* const* argv,
     const Environment& environment = ProcessEnvironment);

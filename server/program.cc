@@ -19,6 +19,7 @@
 #include "server/observe/grpc_log.h"
 #include "server/observe/log_line.h"
 #include "server/options.h"
+#include "server/probe.h"
 #include "server/process.h"
 #include "server/server.h"
 
@@ -26,7 +27,7 @@ namespace tensord {
 namespace {
 
 // As the help text has them.
-constexpr int kExitCannotStart = 1;
+constexpr int kExitFailure = 1;
 constexpr int kExitBadOptions = 2;
 constexpr int kExitNotAccepting = 3;
 
@@ -42,7 +43,7 @@ int Refuse(const absl::Status& status) {
   const std::string message(status.message());
   std::fprintf(stderr, "tensord: %s\n", message.c_str());
   return status.code() == absl::StatusCode::kInvalidArgument ? kExitBadOptions
-                                                             : kExitCannotStart;
+                                                             : kExitFailure;
 }
 
 absl::Status CheckOpenFiles() {
@@ -84,6 +85,12 @@ std::unique_ptr<ListenerWatch> WatchListeners(const ProgramOptions& options,
         is_silent = true;
         EndWait();
       });
+}
+
+int RunProbe(const ProgramOptions& options) {
+  DropGrpcLog();
+  const absl::Status status = Probe(options.server, options.probe);
+  return status.ok() ? 0 : Refuse(status);
 }
 
 int Serve(const ProgramOptions& options, const DeviceFinder& find_devices) {
@@ -134,6 +141,8 @@ int RunProgram(int argc, const char* const* argv,
     case ProgramOptions::Action::kVersion:
       std::fputs(VersionText().c_str(), stdout);
       return 0;
+    case ProgramOptions::Action::kProbe:
+      return RunProbe(*options);
     case ProgramOptions::Action::kServe:
       break;
   }

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <cstddef>
 #include <memory>
@@ -27,6 +28,7 @@ struct Free {
 using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
 using Certificate = std::unique_ptr<X509, Free<X509_free>>;
 using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Names = std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>>;
 
 Bio Reader(const std::string& pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
@@ -84,6 +86,28 @@ absl::StatusOr<TlsPem> ReadTlsFiles(const TlsPaths& paths) {
   ERR_clear_error();
   if (!status.ok()) return status;
   return pem;
+}
+
+std::string CertifiedHost(const std::string& cert_path) {
+  const auto pem = ReadFile(cert_path, kMaxPemBytes);
+  if (!pem.ok()) return "";
+  const Certificate certificate = FirstCertificate(*pem);
+  std::string host;
+  if (certificate != nullptr) {
+    const Names names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(
+        certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
+    for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+      const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+      if (name->type != GEN_DNS) continue;
+      host.assign(
+          reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName)),
+          static_cast<std::size_t>(ASN1_STRING_length(name->d.dNSName)));
+      break;
+    }
+  }
+  ERR_clear_error();
+  if (host.starts_with("*.")) host.replace(0, 1, "any");
+  return host;
 }
 
 }  // namespace tensord

@@ -28,6 +28,10 @@ struct TlsPem {
 // belong to the certificate.
 absl::StatusOr<TlsPem> ReadTlsFiles(const TlsPaths& paths);
 
+// A name of a host that the certificate in the file is for; empty if it is for
+// none, or can not be read.
+std::string CertifiedHost(const std::string& cert_path);
+
 }  // namespace tensord
 
 #endif  // TENSORD_SERVER_ACCESS_TLS_FILES_H_

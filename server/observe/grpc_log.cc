@@ -1,6 +1,7 @@
 #include "server/observe/grpc_log.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <string_view>
 
 #include "grpc/support/log.h"
@@ -48,6 +49,11 @@ void WriteGrpcLog(gpr_log_func_args* args) {
 void TakeGrpcLog(LogFormat format) {
   g_format = format;
   gpr_set_log_function(WriteGrpcLog);
+}
+
+void DropGrpcLog() {
+  if (std::getenv("GRPC_VERBOSITY") != nullptr) return;
+  gpr_set_log_function([](gpr_log_func_args*) {});
 }
 
 }  // namespace tensord

@@ -11,6 +11,10 @@ namespace tensord {
 // For main() alone: there is one log in a process.
 void TakeGrpcLog(LogFormat format);
 
+// From here on gRPC writes nothing, unless GRPC_VERBOSITY is set. For those who
+// get what matters as a status.
+void DropGrpcLog();
+
 }  // namespace tensord
 
 #endif  // TENSORD_SERVER_OBSERVE_GRPC_LOG_H_

@@ -5,10 +5,13 @@
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -106,6 +109,13 @@ class Daemon {
     while (ReadMore(stdout_, output)) {
     }
     return output;
+  }
+
+  // What is left of the standard error stream.
+  std::string AllErrors() {
+    while (ReadMore(stderr_, pending_)) {
+    }
+    return std::exchange(pending_, "");
   }
 
   void CloseOutput() {
@@ -463,6 +473,130 @@ TEST(MainTest, OutlivesTheReaderOfItsLog) {
   }
   daemon.Signal(SIGTERM);
   EXPECT_EQ(daemon.ExitCode(), 0);
+}
+
+// Sockets of this test, removed with it.
+class SocketPath {
+ public:
+  explicit SocketPath(const std::string& name)
+      : path_(::testing::TempDir() + "tensord-" + std::to_string(getpid()) +
+              "-" + name) {}
+  SocketPath(const SocketPath&) = delete;
+  SocketPath& operator=(const SocketPath&) = delete;
+  ~SocketPath() { unlink(path_.c_str()); }
+  const std::string& get() const { return path_; }
+
+ private:
+  const std::string path_;
+};
+
+// What a probe says, and its exit code.
+struct Probed {
+  std::optional<int> code;
+  std::string output;
+};
+
+Probed RunProbe(std::vector<std::string> arguments,
+                std::vector<std::string> environment = {},
+                const std::string& probe = "--probe") {
+  arguments.push_back(probe);
+  Daemon process(arguments, std::move(environment));
+  Probed probed;
+  probed.output = process.AllErrors() + process.AllOutput();
+  probed.code = process.ExitCode();
+  return probed;
+}
+
+MATCHER(SaysNothingButYes, "") {
+  *result_listener << "code " << arg.code.value_or(-1) << ": " << arg.output;
+  return arg.code == 0 && arg.output.empty();
+}
+
+MATCHER_P2(SaysNo, code, word, "") {
+  *result_listener << "code " << arg.code.value_or(-1) << ": " << arg.output;
+  return arg.code == code && absl::StartsWith(arg.output, "tensord: ") &&
+         absl::StrContains(arg.output, word) &&
+         std::count(arg.output.begin(), arg.output.end(), '\n') == 1;
+}
+
+TEST(ProbeTest, IsAnsweredByAServerThatServes) {
+  Daemon daemon(kQuiet);
+  const std::string address = AddressIn(daemon.NextLine(), "listening");
+  daemon.LinesUntil("ready");
+  EXPECT_THAT(RunProbe({"--listen=" + address}), SaysNothingButYes());
+  EXPECT_THAT(RunProbe({"--listen=" + address}, {}, "--probe=liveness"),
+              SaysNothingButYes());
+  EXPECT_THAT(RunProbe({}, {"TENSORD_LISTEN=" + address}), SaysNothingButYes());
+  const std::string port = address.substr(address.rfind(':'));
+  EXPECT_THAT(RunProbe({"--listen=0.0.0.0" + port}), SaysNothingButYes())
+      << "without --insecure";
+}
+
+TEST(ProbeTest, GoesThroughNoProxy) {
+  Daemon daemon(kQuiet);
+  const std::string address = AddressIn(daemon.NextLine(), "listening");
+  daemon.LinesUntil("ready");
+  EXPECT_THAT(
+      RunProbe({"--listen=" + address}, {"http_proxy=http://127.0.0.1:1",
+                                         "https_proxy=http://127.0.0.1:1",
+                                         "grpc_proxy=http://127.0.0.1:1"}),
+      SaysNothingButYes());
+}
+
+TEST(ProbeTest, PrefersAUnixSocket) {
+  const SocketPath socket("probe.sock");
+  Daemon daemon({"--listen=unix:" + socket.get(), "--memory_limit=64MiB",
+                 "--metrics_listen=none"});
+  daemon.LinesUntil("ready");
+  EXPECT_THAT(
+      RunProbe({"--listen=127.0.0.1:1", "--listen=unix:" + socket.get()}),
+      SaysNothingButYes());
+  EXPECT_THAT(RunProbe({"--listen=127.0.0.1:1"}), SaysNo(1, "127.0.0.1:1"));
+}
+
+TEST(ProbeTest, SpeaksTlsToAServerThatDoes) {
+  // A certificate that the probe's address is not among, and clients that need
+  // one themselves.
+  const std::vector<std::string> tls = {
+      "--tls_cert=" TENSORD_TLS_FILES "/server.pem",
+      "--tls_key=" TENSORD_TLS_FILES "/server.key",
+      "--tls_client_ca=" TENSORD_TLS_FILES "/ca.pem"};
+  for (const bool asks_clients : {false, true}) {
+    std::vector<std::string> arguments = tls;
+    if (!asks_clients) arguments.pop_back();
+    arguments.emplace_back("--metrics_listen=none");
+    arguments.emplace_back("--listen=0.0.0.0:0");
+    Daemon daemon(arguments);
+    arguments.back() = "--listen=" + AddressIn(daemon.NextLine(), "listening");
+    EXPECT_EQ(daemon.NextLine(), "ready");
+    EXPECT_THAT(RunProbe(arguments), SaysNothingButYes());
+    EXPECT_THAT(daemon.NextLine(), StartsWith("call method="))
+        << "nothing that gRPC complains of";
+    EXPECT_THAT(RunProbe({arguments.back()}), SaysNo(1, "no health"))
+        << "in plaintext";
+    daemon.Signal(SIGTERM);
+    EXPECT_EQ(daemon.ExitCode(), 0);
+  }
+}
+
+TEST(ProbeTest, SaysNoOfAServerThatDrains) {
+  Daemon daemon(With({"--drain_seconds=3600"}));
+  const std::string address = AddressIn(daemon.NextLine(), "listening");
+  const HeldCall call(address);
+  daemon.Signal(SIGTERM);
+  daemon.LinesUntil("draining");
+  // It takes no new connections then.
+  EXPECT_THAT(RunProbe({"--listen=" + address}), SaysNo(1, address));
+  daemon.Signal(SIGTERM);
+}
+
+TEST(ProbeTest, TellsMistakesFromServersThatAreNotWell) {
+  EXPECT_THAT(RunProbe({"--listen=127.0.0.1:1"}), SaysNo(1, "127.0.0.1:1"));
+  EXPECT_THAT(RunProbe({"--listen=127.0.0.1:0"}), SaysNo(2, "127.0.0.1:0"));
+  EXPECT_THAT(RunProbe({"--listen=nowhere"}), SaysNo(2, "nowhere"));
+  EXPECT_THAT(RunProbe({"--listen=127.0.0.1:1", "--tls_cert=/missing",
+                        "--tls_key=/missing", "--tls_client_ca=/missing"}),
+              SaysNo(2, "/missing"));
 }
 
 }  // namespace

@@ -364,12 +364,37 @@ TEST(ParseOptionsTest, HelpAndVersionAreNoServing) {
   EXPECT_EQ(MustParse({"--version"}).action, ProgramOptions::Action::kVersion);
 }
 
+TEST(ParseOptionsTest, AProbeTakesTheOptionsOfItsServer) {
+  using Action = ProgramOptions::Action;
+  const Variables variables = {{"TENSORD_LISTEN", "0.0.0.0:1"}};
+  ProgramOptions options = MustParse({"--probe"}, variables);
+  EXPECT_EQ(options.action, Action::kProbe);
+  EXPECT_EQ(options.probe, ProbeKind::kReadiness);
+  EXPECT_THAT(options.server.listen, ElementsAre("0.0.0.0:1"));
+  options = MustParse({"--listen=unix:/a", "--probe=liveness"}, variables);
+  EXPECT_EQ(options.action, Action::kProbe);
+  EXPECT_EQ(options.probe, ProbeKind::kLiveness);
+  EXPECT_THAT(options.server.listen, ElementsAre("unix:/a"));
+  EXPECT_EQ(MustParse({"--probe=readiness"}).probe, ProbeKind::kReadiness);
+}
+
+TEST(ParseOptionsTest, AProbeIsOfReadinessOrLiveness) {
+  for (const char* const bad : {"--probe=", "--probe=ready", "--probe=\x1b"}) {
+    EXPECT_THAT(Message(Parse({bad})), HasSubstr("readiness or liveness"));
+  }
+  EXPECT_THAT(Message(Parse({"--probe", "liveness"})),
+              HasSubstr("there is no such flag"));
+  EXPECT_THAT(Message(Parse({"--noprobe"})),
+              HasSubstr("there is no such flag"));
+}
+
 TEST(HelpTextTest, NamesEveryFlagAndVariable) {
   const std::string help = HelpText();
   for (const FlagCase& one : FlagCases()) {
     EXPECT_THAT(help, HasSubstr(one.flag));
     EXPECT_THAT(help, HasSubstr(one.variable));
   }
+  EXPECT_THAT(help, HasSubstr("--probe=liveness"));
   EXPECT_THAT(help, HasSubstr("Default: 127.0.0.1:50051."));
   EXPECT_THAT(help, HasSubstr("75%."));
   EXPECT_THAT(help, HasSubstr("90%."));

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/access/tls_files.h"
 #include "tests/temp_folder.h"
 
 namespace tensord {
@@ -205,6 +206,17 @@ TEST_F(AccessFilesTest, AsksNobodyForAPassphrase) {
         "AAAAAAAAAAAAAAAAAAAAAA==\n-----END RSA PRIVATE KEY-----\n");
   EXPECT_THAT(std::string(AccessFiles::Open(Options()).status().message()),
               HasSubstr("private key without a passphrase"));
+}
+
+TEST(CertifiedHostTest, IsTheFirstNameOfAHost) {
+  EXPECT_EQ(CertifiedHost(kTls + "/server.pem"), "localhost");
+  EXPECT_EQ(CertifiedHost(kTls + "/wildcard.pem"), "any.tensord.example");
+}
+
+TEST(CertifiedHostTest, IsEmptyWhereThereIsNone) {
+  EXPECT_EQ(CertifiedHost(kTls + "/ca.pem"), "");
+  EXPECT_EQ(CertifiedHost(kTls + "/server.key"), "");
+  EXPECT_EQ(CertifiedHost(kTls + "/missing"), "");
 }
 
 }  // namespace
