@@ -540,6 +540,9 @@ that goes out of service, or that a test of its casts finds wrong at the start,
 has one with the event "device_out_of_service", with device and message; the
 server goes on without it, unless it is the CPU.
 
+A supervisor that set NOTIFY_SOCKET, as systemd does, is told READY=1 with the
+line "ready", and STOPPING=1 with "draining".
+
 SIGTERM and SIGINT: health turns NOT_SERVING, new calls are refused, calls under
 way may finish within --drain_seconds. A second signal ends the process at once.
 

@@ -1,9 +1,14 @@
 #include "server/process.h"
 
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstddef>
+#include <cstdlib>
 
 namespace tensord {
 namespace {
@@ -54,6 +59,23 @@ int WaitForStopSignal() {
 }
 
 void EndWait() { kill(getpid(), SIGRTMAX); }
+
+void NotifySupervisor(std::string_view state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr) return;
+  std::string_view name(path);
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  if (name.empty() || name.size() >= sizeof(address.sun_path)) return;
+  std::copy(name.begin(), name.end(), address.sun_path);
+  // An abstract socket, whose name begins with a zero.
+  if (name.front() == '@') address.sun_path[0] = '\0';
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  sendto(fd, state.data(), state.size(), MSG_NOSIGNAL,
+         reinterpret_cast<const sockaddr*>(&address),
+         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size()));
+  close(fd);
+}
 
 void ExitOnStopSignal() {
   std::signal(SIGTERM, ExitNow);

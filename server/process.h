@@ -4,6 +4,7 @@
 #define TENSORD_SERVER_PROCESS_H_
 
 #include <cstdint>
+#include <string_view>
 
 namespace tensord {
 
@@ -27,6 +28,11 @@ int WaitForStopSignal();
 // the signal SIGRTMAX, which is for nothing else here: a SIGTERM that comes
 // late would count as the second one. REQUIRES: HoldStopSignals.
 void EndWait();
+
+// Tells systemd, or another supervisor that set NOTIFY_SOCKET, what `state`
+// says in the format of sd_notify: "READY=1". No effect without one, or where
+// it does not listen.
+void NotifySupervisor(std::string_view state);
 
 // From here on SIGTERM and SIGINT end the process at once, with exit code 128
 // plus the signal's number. REQUIRES: same thread as HoldStopSignals.

@@ -117,11 +117,13 @@ int Serve(const ProgramOptions& options, const DeviceFinder& find_devices) {
       });
   if (!server.ok()) return Refuse(server.status());
   Announce(options.log_format, **server);
+  NotifySupervisor("READY=1");
   std::atomic<bool> is_silent = false;
   auto watch = WatchListeners(options, **server, is_silent);
   WaitForStopSignal();
   watch.reset();
   LogEvent(options.log_format, "draining", "draining");
+  NotifySupervisor("STOPPING=1");
   ExitOnStopSignal();
   (*server)->Shutdown(options.drain);
   LogEvent(options.log_format, "stopped", "stopped");

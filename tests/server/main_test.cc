@@ -599,5 +599,71 @@ TEST(ProbeTest, TellsMistakesFromServersThatAreNotWell) {
               SaysNo(2, "/missing"));
 }
 
+// Where a supervisor is told how its service is.
+class Supervisor {
+ public:
+  // A path, or a name behind an @.
+  explicit Supervisor(const std::string& name)
+      : fd_(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    std::copy(name.begin(), name.end(), address.sun_path);
+    if (name.front() == '@') address.sun_path[0] = '\0';
+    EXPECT_EQ(bind(fd_, reinterpret_cast<const sockaddr*>(&address),
+                   static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) +
+                                          name.size())),
+              0);
+  }
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+  ~Supervisor() { close(fd_); }
+
+  // The next message; empty if none comes.
+  std::string Next() {
+    pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};
+    if (poll(&ready, 1,
+             static_cast<int>(absl::ToInt64Milliseconds(kPatience))) <= 0) {
+      return "";
+    }
+    std::array<char, 256> message{};
+    const ssize_t size = recv(fd_, message.data(), message.size(), 0);
+    return {message.data(),
+            static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+  }
+
+  bool HasMore() const {
+    pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};
+    return poll(&ready, 1, 0) > 0;
+  }
+
+ private:
+  int fd_;
+};
+
+TEST(MainTest, TellsItsSupervisorWhenItIsReadyAndWhenItStops) {
+  const SocketPath socket("notify.sock");
+  for (const std::string& name :
+       {socket.get(), "@tensord-main-test-" + std::to_string(getpid())}) {
+    Supervisor supervisor(name);
+    Daemon daemon(kQuiet, {"NOTIFY_SOCKET=" + name});
+    const std::string address = AddressIn(daemon.NextLine(), "listening");
+    EXPECT_EQ(supervisor.Next(), "READY=1");
+    EXPECT_EQ(Health(Connect(address), ""), kServing);
+    EXPECT_FALSE(supervisor.HasMore());
+    daemon.Signal(SIGTERM);
+    EXPECT_EQ(supervisor.Next(), "STOPPING=1");
+    EXPECT_EQ(daemon.ExitCode(), 0);
+  }
+}
+
+TEST(MainTest, ServesWhateverItsSupervisorHears) {
+  for (const std::string& name :
+       {std::string("/nobody/there"), std::string(), std::string(200, 'x')}) {
+    Daemon daemon(kQuiet, {"NOTIFY_SOCKET=" + name});
+    EXPECT_EQ(daemon.LinesUntil("ready").back(), "ready");
+    daemon.Signal(SIGTERM);
+    EXPECT_EQ(daemon.ExitCode(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace tensord
