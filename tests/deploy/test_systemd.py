@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -54,6 +55,7 @@ def run(*command):
         text=True,
         timeout=PATIENCE,
         check=False,
+        cwd=ROOT,
     )
 
 
@@ -139,6 +141,34 @@ def test_the_settings_are_those_of_the_server():
     assert path == "-/etc/tensord/tensord.env"
     assert "/run/tensord/" in text
     assert settings()["RuntimeDirectory"] == ["tensord"]
+
+
+def test_the_page_installs_what_the_service_names(tmp_path):
+    page = (ROOT / "deploy/operating.md").read_text()
+    commands = re.findall(r"^\$ (install .*)$", page, re.MULTILINE)
+    assert len(commands) == 4
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    for command in commands:
+        words = [
+            f"{tmp_path}{word}" if word.startswith("/") else word
+            for word in shlex.split(command)
+        ]
+        # Of a sanitized tree, another one.
+        words = [
+            str(server_binary())
+            if word == "build/release/bin/tensord"
+            else word
+            for word in words
+        ]
+        done = run(*words)
+        assert done.returncode == 0, done.stdout
+    (program,) = settings()["ExecStart"]
+    assert os.access(f"{tmp_path}{program}", os.X_OK)
+    (variables,) = settings()["EnvironmentFile"]
+    assert pathlib.Path(f"{tmp_path}{variables[1:]}").is_file()
+    systemd = tmp_path / "etc/systemd/system"
+    assert (systemd / "tensord.service").read_text() == UNIT.read_text()
+    assert (systemd / "tensord.service.d/cuda.conf").is_file()
 
 
 class Service:

@@ -45,6 +45,33 @@ ELSEWHERE = {
     "tensord --listen=unix:/run/tensord/tensord.sock": "tests/wire/front.py",
     "cat cert.pem key.pem > /etc/tensord/front.pem": "tests/wire/front.py",
     "haproxy -W -f deploy/haproxy/haproxy.cfg": "tests/wire/front.py",
+    **dict.fromkeys(
+        [
+            "docker build -t tensord .",
+            "docker run --read-only --cap-drop ALL"
+            " -p 127.0.0.1:50051:50051 -e TENSORD_INSECURE=true tensord",
+            "docker build --build-arg"
+            " CUDA_IMAGE=nvidia/cuda:12.8.1-devel-ubuntu22.04"
+            " -t tensord:cuda .",
+            "docker run --gpus all --read-only -p 127.0.0.1:50051:50051"
+            " -e TENSORD_INSECURE=true tensord:cuda",
+        ],
+        "tests/deploy/test_image.py",
+    ),
+    **dict.fromkeys(
+        [
+            "install -m 755 build/release/bin/tensord /usr/local/bin/",
+            "install -m 644 -D -t /etc/systemd/system"
+            " deploy/systemd/tensord.service",
+            "install -m 644 -D -t /etc/tensord deploy/systemd/tensord.env",
+            "systemd-sysusers deploy/systemd/tensord.sysusers",
+            "systemctl enable --now tensord",
+            "install -m 644 -D -t /etc/systemd/system/tensord.service.d"
+            " deploy/systemd/cuda.conf",
+            "systemctl daemon-reload",
+        ],
+        "tests/deploy/test_systemd.py",
+    ),
 }
 
 PAGES = [
