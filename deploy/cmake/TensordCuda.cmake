@@ -28,6 +28,10 @@ set(CMAKE_CUDA_STANDARD 20)
 # All that are worth code of their own, and the last one's intermediate code for those to come.
 set(TENSORD_CUDA_ARCHS 75-real 80-real 90-real 100 CACHE STRING "CUDA architectures of the kernels")
 if(TENSORD_CUDA)
+  # CMake 3.25 sets a property of this, which CUDA 13 does not have any more.
+  if(NOT TARGET CUDA::nvToolsExt)
+    add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
+  endif()
   find_package(CUDAToolkit REQUIRED)
 endif()
 if(CCACHE)
