@@ -41,6 +41,14 @@ TOO_LONG = {
 ELSEWHERE = {
     # Serves until it is stopped; the same with --demo is run here.
     "./deploy/run.sh": "deploy/run.sh",
+    # There is neither a daemon for containers nor a cluster here.
+    **dict.fromkeys(
+        [
+            "docker compose -f deploy/compose.yaml up --build --detach --wait",
+            "docker compose -f deploy/compose.yaml down",
+        ],
+        "tests/deploy/test_compose.py",
+    ),
     "apt-get install haproxy": "tests/packages.txt",
     "tensord --listen=unix:/run/tensord/tensord.sock": "tests/wire/front.py",
     "cat cert.pem key.pem > /etc/tensord/front.pem": "tests/wire/front.py",
@@ -136,6 +144,7 @@ def test_every_page_is_known():
     found -= {
         "CHANGELOG.md",
         "core/device/cuda/cuda_gotchas.md",
+        "deploy/prometheus/runbook.md",
         "tests/server/testdata/tls/README.md",
     }
     assert found == set(PAGES)
