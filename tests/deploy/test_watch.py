@@ -161,3 +161,25 @@ def test_variables_of_the_dashboard_have_values(watched, variable):
 def test_annotations_of_the_dashboard_have_numbers(watched):
     for annotation in DASHBOARD["annotations"]["list"]:
         assert seen(watched, filled_in(annotation["expr"]))
+
+
+def test_what_is_scaled_by_is_offered(watched):
+    """As the adapter asks, for one pod; here a server stands in for it."""
+    rules = harness.load("prometheus/adapter.yaml")["rules"]
+    scaler = harness.load("kubernetes/components/autoscaling/autoscaler.yaml")
+    wanted = {
+        one["pods"]["metric"]["name"] for one in scaler["spec"]["metrics"]
+    }
+    assert {one["name"]["as"] for one in rules} == wanted
+    for rule in rules:
+        series = rule["seriesQuery"].partition("{")[0]
+        query = (
+            rule["metricsQuery"]
+            .replace("<<.Series>>", series)
+            .replace("<<.LabelMatchers>>", 'job="tensord"')
+            .replace("<<.GroupBy>>", "instance")
+        )
+        found = seen(watched, query)
+        assert len(found) == 2
+        assert all(labels.keys() == {"instance"} for labels, _ in found)
+        assert max(max(numbers) for _, numbers in found) > 0

@@ -49,6 +49,18 @@ ELSEWHERE = {
         ],
         "tests/deploy/test_compose.py",
     ),
+    **dict.fromkeys(
+        [
+            "kubectl create namespace tensord",
+            "kubectl --namespace tensord create secret tls tensord-tls "
+            "--cert=server.pem --key=server.key",
+            "kubectl --namespace tensord create secret generic "
+            "tensord-tokens --from-file=tokens",
+            "kubectl apply --kustomize deploy/kubernetes/overlays/tls",
+            "kubectl apply --filename prometheus_rule.yaml",
+        ],
+        "tests/deploy/test_kubernetes.py",
+    ),
     "apt-get install haproxy": "tests/packages.txt",
     "tensord --listen=unix:/run/tensord/tensord.sock": "tests/wire/front.py",
     "cat cert.pem key.pem > /etc/tensord/front.pem": "tests/wire/front.py",
