@@ -6,7 +6,7 @@
 #
 # With CUDA, whose compiler comes from an image of NVIDIA's; the driver comes with the container runtime:
 #
-#   docker build --build-arg CUDA_IMAGE=nvidia/cuda:12.8.1-devel-ubuntu22.04 -t tensord:cuda .
+#   docker build --build-arg CUDA_IMAGE=nvidia/cuda:12.8.1-devel-ubuntu22.04 -t tensord:0.1.0-cuda .
 #
 # Debian 12, or a mirror's copy of it.
 ARG BASE_IMAGE=debian:bookworm-slim

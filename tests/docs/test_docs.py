@@ -72,9 +72,9 @@ ELSEWHERE = {
             " -p 127.0.0.1:50051:50051 -e TENSORD_INSECURE=true tensord",
             "docker build --build-arg"
             " CUDA_IMAGE=nvidia/cuda:12.8.1-devel-ubuntu22.04"
-            " -t tensord:cuda .",
+            " -t tensord:0.1.0-cuda .",
             "docker run --gpus all --read-only -p 127.0.0.1:50051:50051"
-            " -e TENSORD_INSECURE=true tensord:cuda",
+            " -e TENSORD_INSECURE=true tensord:0.1.0-cuda",
         ],
         "tests/deploy/test_image.py",
     ),
