@@ -28,6 +28,7 @@
 #include "server/absl_text.h"
 #include "server/access/access_files.h"
 #include "server/access/tls_credentials.h"
+#include "server/callback_queue.h"
 #include "server/grpc_settings.h"
 #include "server/listen_address.h"
 #include "server/memory_size.h"
@@ -185,6 +186,7 @@ class RunningServer final : public Server {
     health_->SetServing();
     device_watch_.emplace(devices_, *health_, options.log_format);
     device_watch_->Look();
+    awake_.emplace();
     sweeper_.emplace(kSweepInterval, [this] {
       device_watch_->Look();
       access_files_->Look([this](std::string_view what, absl::Status result) {
@@ -218,6 +220,7 @@ class RunningServer final : public Server {
       if (server_ != nullptr) Drain(grace);
       // A server that could not start has none.
       if (tenants_.has_value()) tenants_->DropUploads();
+      awake_.reset();
       sweeper_.reset();
       trimmers_.clear();
       endpoint_.reset();
@@ -416,6 +419,7 @@ class RunningServer final : public Server {
   // Used by the sweeper once that runs.
   std::optional<DeviceWatch> device_watch_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::optional<AwakeCallbackQueue> awake_;
   std::optional<Repeater> sweeper_;
   // One for each device that may wait.
   std::vector<std::unique_ptr<Repeater>> trimmers_;

@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -671,6 +672,27 @@ TEST_F(ServerTest, RefusesTlsFilesThatDoNotBelongTogether) {
   options.tls_key_file = TlsFile("server.pem");
   EXPECT_EQ(Server::Start(options).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// gRPC's threads sleep for a tenth of a second once they had nothing to do for
+// one, all at the same time where all were busy before.
+TEST_F(ServerTest, AnswersAtOnceAfterAnIdleSecond) {
+  const auto server = MustStart(SmallServer());
+  ASSERT_NE(server, nullptr);
+  const auto channel = Connect(server->addresses()[0]);
+  const auto call = [&] {
+    EXPECT_TRUE(CallUnary(channel, kGetServerInfo, "").ok());
+  };
+  // Machines pause as well, but not every time.
+  absl::Duration fastest = absl::InfiniteDuration();
+  for (int i = 0; i < 3; ++i) {
+    std::vector<std::jthread> busy;
+    for (int caller = 0; caller < 8; ++caller) busy.emplace_back(call);
+    busy.clear();
+    absl::SleepFor(absl::Milliseconds(1030));
+    fastest = std::min(fastest, TimeOf(call));
+  }
+  EXPECT_LT(fastest, absl::Milliseconds(35));
 }
 
 }  // namespace
