@@ -61,6 +61,10 @@ ABSL_FLAG(int, server_pid, 0,
           "measured.");
 ABSL_FLAG(std::string, server_pid_file, "",
           "A file with the server's process instead, which may change.");
+ABSL_FLAG(int, made, 1024,
+          "Names that creates, uploads and transforms use in turn, each "
+          "replacing what has the name: bounds what they leave in the server. "
+          "Calls of one name at the same time are refused.");
 ABSL_FLAG(std::string, prefix, "load/",
           "What the names of tensors begin with; two generators at a time "
           "need two.");
@@ -86,12 +90,16 @@ absl::StatusOr<WorkloadOptions> WorkloadFromFlags() {
     return absl::InvalidArgumentError(
         absl::StrCat("--connections: ", connections, " is not 1 to 1000"));
   }
+  if (absl::GetFlag(FLAGS_made) < 1) {
+    return absl::InvalidArgumentError("--made has to be above 0");
+  }
   return WorkloadOptions{
       .mix = *std::move(mix),
       .small_sizes = *std::move(small_sizes),
       .large_sizes = *std::move(large_sizes),
       .dtypes = *std::move(dtypes),
       .connections = connections,
+      .made = absl::GetFlag(FLAGS_made),
       .prefix = absl::GetFlag(FLAGS_prefix),
       .timeout = absl::Seconds(absl::GetFlag(FLAGS_timeout_seconds))};
 }

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-WIDTH, HEIGHT = 720, 340
-LEFT, RIGHT, TOP, BOTTOM = 66, 18, 16, 48
+WIDTH, HEIGHT = 640, 330
+LEFT, RIGHT, TOP, BOTTOM = 68, 18, 16, 52
 HEAT_COLUMNS, HEAT_ROWS = 90, 36
 
 
@@ -29,7 +29,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """A range of x that is shaded, with a name."""
+    """A range of x with a name; every other one is shaded."""
 
     begin: float
     end: float
@@ -111,13 +111,13 @@ def _axes(x, y, x_label, y_label):
         )
         parts.append(_text(LEFT - 8, at + 4, number(value), "end"))
     for value in x.ticks():
-        parts.append(_text(x(value), bottom + 18, number(value)))
+        parts.append(_text(x(value), bottom + 19, number(value)))
     parts.append(
         f'<line class="axis" x1="{LEFT}" x2="{right}" '
         f'y1="{bottom}" y2="{bottom}"/>'
     )
     parts.append(
-        _text((LEFT + right) / 2, HEIGHT - 8, x_label, css="label")
+        _text((LEFT + right) / 2, HEIGHT - 9, x_label, css="label")
     )
     middle = (TOP + bottom) / 2
     parts.append(
@@ -155,12 +155,13 @@ def _path(line, x, y):
 
 def _bands(bands, x):
     parts = []
-    for band in bands:
+    for i, band in enumerate(bands):
         begin, end = x(band.begin), x(band.end)
-        parts.append(
-            f'<rect class="band" x="{begin:.1f}" y="{TOP}" '
-            f'width="{end - begin:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
-        )
+        if i % 2:
+            parts.append(
+                f'<rect class="band" x="{begin:.1f}" y="{TOP}" '
+                f'width="{end - begin:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
+            )
         parts.append(_text((begin + end) / 2, TOP + 14, band.label))
     return parts
 
@@ -274,7 +275,7 @@ def percentile_plot(name, curves, y_label):
         if 'class="tick"' not in part or 'text-anchor="end"' in part
     ]
     for share, at in zip(shares, nines):
-        parts.append(_text(x(at), HEIGHT - BOTTOM + 18, f"{share:g} %"))
+        parts.append(_text(x(at), HEIGHT - BOTTOM + 19, f"{share:g} %"))
         parts.append(
             f'<line class="grid" x1="{x(at):.1f}" x2="{x(at):.1f}" '
             f'y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
@@ -313,12 +314,9 @@ def heat_map(name, xs, ys, x_label, y_label, bands=(), y_range=None):
             f'width="{right - left + 0.3:.1f}" '
             f'height="{bottom - top + 0.3:.1f}" fill-opacity="{shade:.2f}"/>'
         )
-    parts += [
-        part
-        for part in _bands(bands, x)
-        if not part.startswith("<rect")
-    ]
     for band in bands:
+        middle = (x(band.begin) + x(band.end)) / 2
+        parts.append(_text(middle, TOP - 4, band.label))
         parts.append(
             f'<line class="mark" x1="{x(band.begin):.1f}" '
             f'x2="{x(band.begin):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'

@@ -22,8 +22,15 @@ class Observer {
     return {.time_ns = NowNanos(),
             .server = server_.Read(),
             .generator = UsageOf(getpid()).value_or(Usage{}),
-            .thread_cpu_seconds = ThreadCpuSeconds(),
+            .thread_cpu_seconds = {},
             .in_flight = recorder_.in_flight()};
+  }
+
+  // Takes some hundred microseconds, which calls would wait for.
+  Reading ReadWithThreads() {
+    Reading reading = Read();
+    reading.thread_cpu_seconds = ThreadCpuSeconds();
+    return reading;
   }
 
  private:
@@ -152,7 +159,7 @@ class Sender {
     const std::vector<std::int64_t> begins = SegmentBegins(options_);
     std::size_t number = 0;
     for (std::size_t segment = 0; segment + 1 < begins.size(); ++segment) {
-      result.boundaries.push_back(observer_.Read());
+      result.boundaries.push_back(observer_.ReadWithThreads());
       for (; number < result.planned.size() &&
              result.planned[number].arrival.segment == segment;
            ++number) {
@@ -160,7 +167,7 @@ class Sender {
       }
       canceller_.SleepUntil(result.begin_ns + begins[segment + 1]);
     }
-    result.boundaries.push_back(observer_.Read());
+    result.boundaries.push_back(observer_.ReadWithThreads());
   }
 
   void WaitForTheRest() {

@@ -45,6 +45,7 @@ struct Reading {
   std::int64_t time_ns = 0;
   std::optional<Usage> server;
   Usage generator;
+  // In LoadResult::boundaries alone.
   std::map<pid_t, double> thread_cpu_seconds;
   std::int64_t in_flight = 0;
 };

@@ -27,7 +27,7 @@ class Samples:
     outcome: np.ndarray  # names
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Step:
     """One run of tensord_load."""
 
@@ -135,6 +135,13 @@ def knee(run):
     return kept[-1] if kept else None
 
 
+def is_bound_by_generator(run):
+    """Whether the first step beyond the knee is void: the knee is a bound."""
+    rated, found = run.rated, knee(run)
+    beyond = rated[rated.index(found) + 1 :] if found else []
+    return bool(beyond and beyond[0].measured["void"])
+
+
 def recovery_seconds(samples, end, normal_ms):
     """From `end` of an overload until calls are answered as before.
 
@@ -239,7 +246,9 @@ STEP_COLUMNS = (
 
 def step_rows(run):
     """A row of STEP_COLUMNS for every segment of every step."""
-    for step in run.steps:
+    rated = run.rated
+    others = [step for step in run.steps if step not in rated]
+    for step in rated + others:
         for index, segment in enumerate(step.segments):
             latency = segment["latency_ms"]
             failed = sum(

@@ -9,6 +9,7 @@ namespace tensord::load {
 namespace {
 
 constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
+constexpr std::size_t kReserved = 1 << 20;
 
 }  // namespace
 
@@ -43,6 +44,8 @@ const std::vector<NoiseMeter::Sample>& NoiseMeter::Stop() {
 
 void NoiseMeter::Run() {
   WakeExactly();
+  // Growing would be noise of its own.
+  samples_.reserve(kReserved);
   std::int64_t due = NowNanos() + kPeriodNanos;
   while (!stops_) {
     SleepUntil(due);

@@ -90,7 +90,7 @@ std::vector<std::int64_t> LateNanos(
 struct Tally {
   std::int64_t planned = 0;
   std::int64_t answered = 0;
-  // Ended well before the segment did, or those of an earlier one within it.
+  // Answered within the time of the segment, whenever they were sent.
   std::int64_t good_in_time = 0;
   std::int64_t refused = 0;
   std::int64_t refused_with_retry_info = 0;
