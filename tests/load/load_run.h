@@ -37,7 +37,7 @@ struct LoadOptions {
   absl::Duration quiet = absl::Seconds(1);
   absl::Duration sample_every = absl::Milliseconds(100);
   pid_t server_pid = 0;
-  std::string server_pid_file;
+  std::string server_pid_file = {};
 };
 
 // The state of both processes at a moment.
