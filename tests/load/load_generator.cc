@@ -2,7 +2,8 @@
 //
 //   tensord_load --target=localhost:50051 --rates=500x2,2000x10 --out=FOLDER
 //
-// Writes FOLDER/summary.json, samples.csv (a line for each call) and series.csv
+// Says `sending` on the standard error stream when it begins, and writes
+// FOLDER/summary.json, samples.csv (a line for each call) and series.csv
 // (a line every 100 ms). Exit code 0 if the load was put on, even if the run is
 // void; 1 if it could not be, or not all calls ended; 2 for flags that say
 // nothing.
@@ -119,7 +120,8 @@ absl::StatusOr<LoadOptions> LoadFromFlags() {
       .drain = absl::Seconds(absl::GetFlag(FLAGS_timeout_seconds) + 5),
       .quiet = absl::Seconds(absl::GetFlag(FLAGS_quiet_seconds)),
       .server_pid = absl::GetFlag(FLAGS_server_pid),
-      .server_pid_file = absl::GetFlag(FLAGS_server_pid_file)};
+      .server_pid_file = absl::GetFlag(FLAGS_server_pid_file),
+      .on_begin = [] { std::cerr << "sending" << std::endl; }};
 }
 
 absl::Status Write(const LoadOptions& options, const LoadResult& result) {

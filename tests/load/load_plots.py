@@ -62,17 +62,23 @@ class Axis:
         """Round values within the axis."""
         if self.is_log:
             decades = math.log10(self.high / self.low)
-            factors = (1,) if decades > 4 else (1, 3) if decades > 2 else (1, 2, 5)
+            factors = (
+                (1,) if decades > 4 else (1, 3) if decades > 2 else (1, 2, 5)
+            )
             first = math.floor(math.log10(self.low))
             last = math.ceil(math.log10(self.high))
-            found = [f * 10.0**d for d in range(first, last + 1) for f in factors]
+            found = [
+                f * 10.0**d for d in range(first, last + 1) for f in factors
+            ]
         else:
             step = nice_step((self.high - self.low) / count)
             first = math.ceil(self.low / step - 1e-9)
             last = math.floor(self.high / step + 1e-9)
             found = [i * step for i in range(first, last + 1)]
         margin = 1e-9 * self.high
-        return [v for v in found if self.low - margin <= v <= self.high + margin]
+        return [
+            v for v in found if self.low - margin <= v <= self.high + margin
+        ]
 
 
 def nice_step(raw):
@@ -116,9 +122,7 @@ def _axes(x, y, x_label, y_label):
         f'<line class="axis" x1="{LEFT}" x2="{right}" '
         f'y1="{bottom}" y2="{bottom}"/>'
     )
-    parts.append(
-        _text((LEFT + right) / 2, HEIGHT - 9, x_label, css="label")
-    )
+    parts.append(_text((LEFT + right) / 2, HEIGHT - 9, x_label, css="label"))
     middle = (TOP + bottom) / 2
     parts.append(
         f'<text class="label" text-anchor="middle" '
@@ -290,7 +294,9 @@ def heat_map(name, xs, ys, x_label, y_label, bands=(), y_range=None):
     ys = np.maximum(np.asarray(ys, dtype=float), 1e-3)
     xs = np.asarray(xs, dtype=float)
     low, high = y_range or (
-        (float(ys.min()) * 0.8, float(ys.max()) * 1.25) if len(ys) else (0.1, 1)
+        (float(ys.min()) * 0.8, float(ys.max()) * 1.25)
+        if len(ys)
+        else (0.1, 1)
     )
     x = Axis(0, float(xs.max(initial=1)), LEFT, WIDTH - RIGHT)
     y = Axis(low, high, HEIGHT - BOTTOM, TOP, True)

@@ -43,12 +43,10 @@ BISECTIONS = 3
 # A step that the server did not keep up with is tried again: others may have
 # kept the machine busy.
 ATTEMPTS = 3
-MAX_STEPS = 16
-# Rates that mean nothing any more: the generator makes no more than that.
 MAX_RATE = 1_000_000
 WARM_UP_SECONDS = 2
-# tensord_load's default for --quiet_seconds.
-QUIET_SECONDS = 1
+# Without a server, for clients to notice.
+DOWN_SECONDS = 0.2
 SPIKE = 4
 OVERLOAD = 2
 CANCEL_SHARE = 0.05
@@ -67,6 +65,7 @@ class Setup:
     server: pathlib.Path
     generator: pathlib.Path
     rate: float
+    max_rate: float
     seconds: float
     server_flags: list[str]
     generator_flags: list[str]
@@ -180,6 +179,13 @@ def start_generator(setup, server, folder, rates, *flags):
         )
 
 
+def wait_until_sending(process, folder):
+    """Until a generator has begun with its first segment, or failed."""
+    log = folder / "generator.log"
+    while process.poll() is None and "sending" not in log.read_text():
+        time.sleep(0.005)
+
+
 def finish(process, folder):
     if process.wait() != 0:
         log = (folder / "generator.log").read_text(errors="replace")
@@ -236,7 +242,7 @@ def sweep(setup, server):
     good, bad, rate = setup.rate, None, setup.rate
     if not load_runs.keeps_up(base, base):
         sys.exit(f"{rate:g} calls per second are too many to begin with")
-    while bad is None and len(steps) < MAX_STEPS and rate < MAX_RATE:
+    while bad is None and rate * RATE_FACTOR <= setup.max_rate:
         rate *= RATE_FACTOR
         if load_runs.keeps_up(at(rate), base):
             good = rate
@@ -288,30 +294,37 @@ def faults(setup, server):
         f"--mix={EVERYTHING}",
         f"--cancel_share={CANCEL_SHARE}",
     )
-    pause = setup.seconds / (2 * VICTIMS + 2)
-    time.sleep(QUIET_SECONDS + min(WARM_UP_SECONDS, setup.seconds / 2))
-    for i in range(VICTIMS):
-        time.sleep(pause)
-        victim = start_generator(
-            setup,
-            server,
-            setup.out / f"victim-{i}",
-            [(setup.rate / 4, 10 * setup.seconds)],
-            "--mix=upload,download,convert",
-            f"--prefix=victim-{i}/",
-            "--quiet_seconds=0",
-        )
-        time.sleep(pause)
-        victim.kill()
-        victim.wait()
+    wait_until_sending(load, folder)
+    time.sleep(min(WARM_UP_SECONDS, setup.seconds / 2) + setup.seconds / 4)
     server.kill()
+    time.sleep(DOWN_SECONDS)
     server.start()
+    for i in range(VICTIMS):
+        kill_a_client(setup, server, f"victim-{i}")
     finish(load, folder)
     return [say(load_runs.read_step(setup.out, "faults"))]
 
 
+def kill_a_client(setup, server, name):
+    """In the middle of uploads, downloads and conversions."""
+    folder = setup.out / name
+    victim = start_generator(
+        setup,
+        server,
+        folder,
+        [(setup.rate / 4, 10 * setup.seconds)],
+        "--mix=upload,download,convert",
+        f"--prefix={name}/",
+    )
+    wait_until_sending(victim, folder)
+    time.sleep(setup.seconds / (4 * VICTIMS))
+    victim.kill()
+    victim.wait()
+
+
 PROFILES = {
-    profile.__name__: profile for profile in (sweep, steady, spike, soak, faults)
+    profile.__name__: profile
+    for profile in (sweep, steady, spike, soak, faults)
 }
 
 
@@ -355,7 +368,15 @@ def parse(argv):
     parser.add_argument(
         "--rate", type=float, default=FIRST_RATE, help="calls per second"
     )
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument(
+        "--max_rate",
+        type=float,
+        default=MAX_RATE,
+        help="where a sweep stops even if the server still keeps up",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="how long a step takes"
+    )
     parser.add_argument(
         "--pin",
         action=argparse.BooleanOptionalAction,
@@ -379,7 +400,9 @@ def parse(argv):
     )
     parser.add_argument("--server", type=pathlib.Path, default=built)
     parser.add_argument(
-        "--generator", type=pathlib.Path, default=built.with_name("tensord_load")
+        "--generator",
+        type=pathlib.Path,
+        default=built.with_name("tensord_load"),
     )
     return parser.parse_known_args(argv)
 
@@ -393,6 +416,7 @@ def main(argv):
         server=options.server,
         generator=options.generator,
         rate=options.rate,
+        max_rate=options.max_rate,
         seconds=options.seconds,
         server_flags=shlex.split(options.server_flags),
         generator_flags=[word for word in rest if word != "--"],

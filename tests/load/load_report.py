@@ -140,9 +140,7 @@ def about(run, name=""):
         else "server and generator on the same processors"
     )
     if told["neighbours"]:
-        placed += (
-            f", and {told['neighbours']} busy neighbours on the server's"
-        )
+        placed += f", and {told['neighbours']} busy neighbours on the server's"
     lines = [
         f"{prefix}{esc(told['server'])}, {esc(told['date'])}, on "
         f"{esc(machine['processor'])}, {machine['cpus']} processors, "
@@ -414,7 +412,10 @@ def rate_lines(step):
     ended = samples.planned + samples.latency * 1e-3
     is_ok = samples.outcome == "OK"
     is_refused = np.array(
-        [str(name).startswith("RESOURCE_EXHAUSTED") for name in samples.outcome],
+        [
+            str(name).startswith("RESOURCE_EXHAUSTED")
+            for name in samples.outcome
+        ],
         dtype=bool,
     )
     is_failed = ~is_ok & ~is_refused
@@ -604,7 +605,9 @@ def page(runs):
     body.append("<h2>Latency and throughput</h2>")
     body.append(f'<div class="figures">{"".join(figures)}</div>')
     body.append("<h2>Over time</h2>")
-    stories = [one for run, name in named(runs) for one in story_figures(run, name)]
+    stories = [
+        one for run, name in named(runs) for one in story_figures(run, name)
+    ]
     body.append(f'<div class="figures">{"".join(stories)}</div>')
     for run, name in named(runs):
         body.append(f"<h2>{esc(in_legend('Steps', name))}</h2>{table(run)}")

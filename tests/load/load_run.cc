@@ -219,6 +219,7 @@ LoadResult RunLoad(const std::shared_ptr<Workload>& workload,
   Sender sender(workload, options, recorder);
   NoiseMeter noise;
   Sampler sampler(options, *recorder);
+  options.on_begin();
   sender.SendAll(result);
   sender.WaitForTheRest();
   result.series = sampler.Stop();

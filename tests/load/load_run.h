@@ -38,6 +38,8 @@ struct LoadOptions {
   absl::Duration sample_every = absl::Milliseconds(100);
   pid_t server_pid = 0;
   std::string server_pid_file = {};
+  // Called when the first segment begins.
+  std::function<void()> on_begin = [] {};
 };
 
 // The state of both processes at a moment.

@@ -1,0 +1,6 @@
+"""Lets the tests here import what they test."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
