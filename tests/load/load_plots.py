@@ -279,7 +279,11 @@ def percentile_plot(name, curves, y_label):
         if 'class="tick"' not in part or 'text-anchor="end"' in part
     ]
     for share, at in zip(shares, nines):
-        parts.append(_text(x(at), HEIGHT - BOTTOM + 19, f"{share:g} %"))
+        if share:
+            # Of 0, whose label has no room, the axis tells.
+            label = f"{share:g} %"
+            anchor = "end" if x(at) > WIDTH - 2 * RIGHT else "middle"
+            parts.append(_text(x(at), HEIGHT - BOTTOM + 19, label, anchor))
         parts.append(
             f'<line class="grid" x1="{x(at):.1f}" x2="{x(at):.1f}" '
             f'y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'

@@ -7,6 +7,8 @@ Profiles:
 sweep   raises the rate until the server no longer keeps up, looks for the
         knee in between, then stays at half of it, and at twice it for a while
 steady  one rate
+overload
+        half of a rate that the server just keeps up with, it, twice it, half
 spike   four times the rate for a fifth of the time
 soak    one rate, as long as --seconds says; minutes or hours
 faults  one rate, while clients are killed, calls are given up, and the server
@@ -14,7 +16,9 @@ faults  one rate, while clients are killed, calls are given up, and the server
 
 The folder gets run.json, which is what load_report.py reads, and for each step
 what tensord_load writes and the server's log. Options that this does not know
-go to tensord_load: its --help lists them.
+go to tensord_load: --mix, --small_sizes, --large_sizes, --dtypes,
+--connections, --timeout_seconds, --max_in_flight and whatever else its --help
+lists.
 """
 
 import argparse
@@ -187,7 +191,12 @@ def wait_until_sending(process, folder):
 
 
 def finish(process, folder):
-    if process.wait() != 0:
+    try:
+        code = process.wait()
+    except BaseException:
+        process.kill()
+        raise
+    if code != 0:
         log = (folder / "generator.log").read_text(errors="replace")
         sys.exit(f"tensord_load failed:\n{log}")
 
@@ -259,12 +268,19 @@ def sweep(setup, server):
         "half",
         [(min(good / 2, FIRST_RATE), 1), (good / 2, 3 * setup.seconds)],
     )
-    calm = (good / 2, setup.seconds)
-    step(
-        "overload",
-        [calm, (good, setup.seconds), (OVERLOAD * good, setup.seconds), calm],
-    )
+    step("overload", overload_rates(setup, good))
     return steps
+
+
+def overload_rates(setup, knee):
+    """Half of the knee, the knee, twice it, and half again."""
+    parts = (1 / 2, 1, OVERLOAD, 1 / 2)
+    return [(part * knee, setup.seconds) for part in parts]
+
+
+def overload(setup, server):
+    rates = overload_rates(setup, setup.rate)
+    return [say(run_step(setup, server, "overload", rates))]
 
 
 def steady(setup, server):
@@ -324,7 +340,7 @@ def kill_a_client(setup, server, name):
 
 PROFILES = {
     profile.__name__: profile
-    for profile in (sweep, steady, spike, soak, faults)
+    for profile in (sweep, steady, overload, spike, soak, faults)
 }
 
 
@@ -424,6 +440,8 @@ def main(argv):
         neighbours=options.neighbours,
     )
     setup.out.mkdir(parents=True, exist_ok=True)
+    # What was started is ended then as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     load_before = os.getloadavg()[0]
     server = Server(setup)
     server.start()

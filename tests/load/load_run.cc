@@ -75,7 +75,7 @@ class Sampler {
 // Gives calls up when their time has come. Used by one thread.
 class Canceller {
  public:
-  Canceller(const LoadOptions& options)
+  explicit Canceller(const LoadOptions& options)
       : share_(options.cancel_share),
         within_ns_(static_cast<double>(
             absl::ToInt64Nanoseconds(options.cancel_within))),
