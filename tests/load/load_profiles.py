@@ -161,12 +161,13 @@ def neighbours(setup):
             process.wait()
 
 
-def start_generator(setup, server, folder, rates, *flags):
-    """tensord_load, in the background."""
+@contextlib.contextmanager
+def generator(setup, server, folder, rates, *flags):
+    """tensord_load, in the background; killed at the end if it still runs."""
     cpus = setup.cpus()[1]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "generator.log").open("wb") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 setup.generator,
                 f"--target={server.target}",
@@ -181,6 +182,11 @@ def start_generator(setup, server, folder, rates, *flags):
             stderr=log,
             preexec_fn=lambda: os.sched_setaffinity(0, cpus),
         )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_until_sending(process, folder):
@@ -191,12 +197,8 @@ def wait_until_sending(process, folder):
 
 
 def finish(process, folder):
-    try:
-        code = process.wait()
-    except BaseException:
-        process.kill()
-        raise
-    if code != 0:
+    """Waits for a generator; exits if it fails."""
+    if process.wait() != 0:
         log = (folder / "generator.log").read_text(errors="replace")
         sys.exit(f"tensord_load failed:\n{log}")
 
@@ -204,7 +206,8 @@ def finish(process, folder):
 def run_step(setup, server, name, rates, *flags):
     """A step: its folder and what it is called. The first rate warms up."""
     folder = setup.out / name
-    finish(start_generator(setup, server, folder, rates, *flags), folder)
+    with generator(setup, server, folder, rates, *flags) as process:
+        finish(process, folder)
     return load_runs.read_step(setup.out, name)
 
 
@@ -236,7 +239,7 @@ def sweep(setup, server):
         return steps[-1]
 
     def at(rate):
-        """The last attempt at a rate: nobody has the machine for himself."""
+        """The last attempt at a rate."""
         for _ in range(ATTEMPTS):
             name = f"{rate:.0f}"
             found = say(
@@ -302,40 +305,28 @@ def soak(setup, server):
 
 def faults(setup, server):
     folder = setup.out / "faults"
-    load = start_generator(
-        setup,
-        server,
-        folder,
-        with_warm_up(setup, setup.rate),
-        f"--mix={EVERYTHING}",
-        f"--cancel_share={CANCEL_SHARE}",
-    )
-    wait_until_sending(load, folder)
-    time.sleep(min(WARM_UP_SECONDS, setup.seconds / 2) + setup.seconds / 4)
-    server.kill()
-    time.sleep(DOWN_SECONDS)
-    server.start()
-    for i in range(VICTIMS):
-        kill_a_client(setup, server, f"victim-{i}")
-    finish(load, folder)
+    flags = (f"--mix={EVERYTHING}", f"--cancel_share={CANCEL_SHARE}")
+    rates = with_warm_up(setup, setup.rate)
+    with generator(setup, server, folder, rates, *flags) as load:
+        wait_until_sending(load, folder)
+        time.sleep(rates[0][1] + setup.seconds / 4)
+        server.kill()
+        time.sleep(DOWN_SECONDS)
+        server.start()
+        for i in range(VICTIMS):
+            kill_a_client(setup, server, f"victim-{i}")
+        finish(load, folder)
     return [say(load_runs.read_step(setup.out, "faults"))]
 
 
 def kill_a_client(setup, server, name):
     """In the middle of uploads, downloads and conversions."""
     folder = setup.out / name
-    victim = start_generator(
-        setup,
-        server,
-        folder,
-        [(setup.rate / 4, 10 * setup.seconds)],
-        "--mix=upload,download,convert",
-        f"--prefix={name}/",
-    )
-    wait_until_sending(victim, folder)
-    time.sleep(setup.seconds / (4 * VICTIMS))
-    victim.kill()
-    victim.wait()
+    rates = [(setup.rate / 4, 10 * setup.seconds)]
+    flags = ("--mix=upload,download,convert", f"--prefix={name}/")
+    with generator(setup, server, folder, rates, *flags) as victim:
+        wait_until_sending(victim, folder)
+        time.sleep(setup.seconds / (4 * VICTIMS))
 
 
 PROFILES = {
@@ -369,7 +360,7 @@ def version(binary):
 
 
 def command_line(argv):
-    """What was typed, without folders of the machine."""
+    """What was typed, as it is typed at the top of the tree."""
     words = ["build/venv/bin/python", "tests/load/load_profiles.py", *argv]
     return shlex.join(words)
 
@@ -378,6 +369,8 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # What begins like an option here may be one of tensord_load.
+        allow_abbrev=False,
     )
     parser.add_argument("profile", choices=PROFILES)
     parser.add_argument("--out", type=pathlib.Path, required=True)
@@ -403,9 +396,8 @@ def parse(argv):
         "--neighbours",
         type=int,
         default=0,
-        help="processes that keep the server's processors busy beside it: with "
-        "two it gets a third, and a generator that is no faster than the server "
-        "can overload it",
+        help="processes that keep the server's processors busy beside it, so "
+        "that a generator that is no faster than the server can overload it",
     )
     parser.add_argument(
         "--server_flags", default="", help="in one word, as for a shell"

@@ -221,20 +221,17 @@ def test_faults_end_calls_but_not_the_server(folders, tmp_path):
 def test_calls_that_are_due_while_the_server_stands_still_are_late(server):
     """Latency counts from when a call was due: none is omitted."""
     folder = server.setup.out / "stall"
-    generator = load_profiles.start_generator(
-        server.setup,
-        server.process,
-        folder,
-        [(400, 0.5), (400, 1.5)],
-        "--arrivals=fixed",
-    )
-    pid = int(server.process.pid_file.read_text())
-    load_profiles.wait_until_sending(generator, folder)
-    time.sleep(0.5)
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(0.6)
-    os.kill(pid, signal.SIGCONT)
-    load_profiles.finish(generator, folder)
+    rates = [(400, 0.5), (400, 1.5)]
+    with load_profiles.generator(
+        server.setup, server.process, folder, rates, "--arrivals=fixed"
+    ) as generator:
+        pid = int(server.process.pid_file.read_text())
+        load_profiles.wait_until_sending(generator, folder)
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.6)
+        os.kill(pid, signal.SIGCONT)
+        load_profiles.finish(generator, folder)
     samples = load_runs.read_samples(folder / "samples.csv")
     assert len(samples.planned) == 800
     # 240 calls were due; each waits until the server goes on.
