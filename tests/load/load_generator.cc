@@ -25,7 +25,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "google/protobuf/util/json_util.h"
 #include "tests/load/load_run.h"
 #include "tests/load/summary.h"
 #include "tests/load/workload.h"
@@ -128,16 +127,10 @@ absl::Status Write(const LoadOptions& options, const LoadResult& result) {
   const std::filesystem::path folder = absl::GetFlag(FLAGS_out);
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  std::string json;
-  google::protobuf::util::JsonPrintOptions format;
-  format.add_whitespace = true;
-  const auto printed = google::protobuf::util::MessageToJsonString(
-      Summarize(options, result, SaturationLimits{}), &json, format);
-  if (!printed.ok()) return absl::InternalError(printed.ToString());
   std::ofstream summary(folder / "summary.json");
   std::ofstream samples(folder / "samples.csv");
   std::ofstream series(folder / "series.csv");
-  summary << json;
+  summary << Summarize(options, result, SaturationLimits{}).ToString() << '\n';
   WriteSamples(result, samples);
   WriteSeries(result, series);
   for (std::ofstream* file : {&summary, &samples, &series}) {

@@ -85,22 +85,19 @@ TEST_F(LoadRunTest, SummaryAddsUp) {
   const LoadOptions options = Load(300, 0.3);
   const LoadResult result = RunLoad(workload, options);
   const auto summary = Summarize(options, result, SaturationLimits{});
-  const auto& segments = summary.fields().at("segments").list_value().values();
-  ASSERT_EQ(segments.size(), 2);
+  const auto& segments = summary.fields().at("segments").items();
+  ASSERT_EQ(segments.size(), 2u);
   double planned = 0;
   double bytes = 0;
   for (const auto& segment : segments) {
-    const auto& fields = segment.struct_value().fields();
-    planned += fields.at("planned_calls").number_value();
-    bytes += fields.at("bytes").number_value();
-    const auto& latency = fields.at("latency_ms").struct_value().fields();
-    EXPECT_LE(latency.at("p50").number_value(),
-              latency.at("p99").number_value());
-    EXPECT_LE(latency.at("p99.99").number_value(),
-              latency.at("max").number_value());
-    EXPECT_EQ(
-        latency.at("count").number_value(),
-        fields.at("outcomes").struct_value().fields().at("OK").number_value());
+    const auto& fields = segment.fields();
+    planned += fields.at("planned_calls").number();
+    bytes += fields.at("bytes").number();
+    const auto& latency = fields.at("latency_ms").fields();
+    EXPECT_LE(latency.at("p50").number(), latency.at("p99").number());
+    EXPECT_LE(latency.at("p99.99").number(), latency.at("max").number());
+    EXPECT_EQ(latency.at("count").number(),
+              fields.at("outcomes").fields().at("OK").number());
     EXPECT_TRUE(fields.contains("server"));
     EXPECT_TRUE(fields.contains("void"));
   }
@@ -136,12 +133,8 @@ TEST_F(LoadRunTest, RefusalsAreCountedAndNotRepeated) {
   EXPECT_TRUE(outcomes.contains("OK"));
   const auto summary = Summarize(load, result, SaturationLimits{});
   double with_retry_info = 0;
-  for (const auto& segment :
-       summary.fields().at("segments").list_value().values()) {
-    with_retry_info += segment.struct_value()
-                           .fields()
-                           .at("refused_with_retry_info")
-                           .number_value();
+  for (const auto& segment : summary.fields().at("segments").items()) {
+    with_retry_info += segment.fields().at("refused_with_retry_info").number();
   }
   EXPECT_EQ(with_retry_info,
             outcomes.at("RESOURCE_EXHAUSTED/TOO_MANY_REQUESTS"));
@@ -165,10 +158,9 @@ TEST_F(LoadRunTest, CallsBeyondTheBoundAreNotSentAndVoidTheRun) {
   const LoadResult result = RunLoad(workload, options);
   EXPECT_THAT(Outcomes(result), Contains(::testing::Key("NOT_SENT")));
   const auto summary = Summarize(options, result, SaturationLimits{});
-  const auto& first = summary.fields().at("segments").list_value().values(0);
-  EXPECT_THAT(
-      first.struct_value().fields().at("void").list_value().DebugString(),
-      HasSubstr("--max_in_flight"));
+  const auto& first = summary.fields().at("segments").items().front();
+  EXPECT_THAT(first.fields().at("void").ToString(),
+              HasSubstr("--max_in_flight"));
 }
 
 TEST_F(LoadRunTest, TensorsThatAreGoneAreStoredAgain) {

@@ -14,47 +14,13 @@
 namespace tensord::load {
 namespace {
 
-using google::protobuf::Struct;
-
 constexpr double kNanosPerSecond = 1e9;
 constexpr double kNanosPerMilli = 1e6;
 constexpr std::int64_t kNanosPerMicro = 1000;
 constexpr double kBytesPerGigabyte = 1e9;
 constexpr double kCallsPerThousand = 1e-3;
 
-// Fields of a JSON object.
-class Fields {
- public:
-  Fields& Set(const std::string& name, double value) {
-    (*fields_.mutable_fields())[name].set_number_value(value);
-    return *this;
-  }
-  Fields& Set(const std::string& name, Struct value) {
-    *(*fields_.mutable_fields())[name].mutable_struct_value() =
-        std::move(value);
-    return *this;
-  }
-  Fields& Set(const std::string& name, const std::vector<std::string>& values) {
-    auto& list = *(*fields_.mutable_fields())[name].mutable_list_value();
-    for (const std::string& value : values) {
-      list.add_values()->set_string_value(value);
-    }
-    return *this;
-  }
-  Fields& Set(const std::string& name, const std::vector<Struct>& values) {
-    auto& list = *(*fields_.mutable_fields())[name].mutable_list_value();
-    for (const Struct& value : values) {
-      *list.add_values()->mutable_struct_value() = value;
-    }
-    return *this;
-  }
-  Struct Take() { return std::move(fields_); }
-
- private:
-  Struct fields_;
-};
-
-Struct InMillis(std::vector<std::int64_t> nanos) {
+Json InMillis(std::vector<std::int64_t> nanos) {
   const Percentiles percentiles(std::move(nanos));
   constexpr std::array<std::pair<const char*, double>, 6> kPercents = {{
       {"p50", 50},
@@ -64,14 +30,14 @@ Struct InMillis(std::vector<std::int64_t> nanos) {
       {"p99.99", 99.99},
       {"max", 100},
   }};
-  Fields fields;
-  fields.Set("count", static_cast<double>(percentiles.count()));
-  fields.Set("mean", percentiles.Mean() / kNanosPerMilli);
+  Json::Object fields;
+  fields.emplace("count", static_cast<double>(percentiles.count()));
+  fields.emplace("mean", percentiles.Mean() / kNanosPerMilli);
   for (const auto& [name, percent] : kPercents) {
-    fields.Set(name,
-               static_cast<double>(percentiles.At(percent)) / kNanosPerMilli);
+    fields.emplace(
+        name, static_cast<double>(percentiles.At(percent)) / kNanosPerMilli);
   }
-  return fields.Take();
+  return fields;
 }
 
 std::vector<std::int64_t> LateNanos(
@@ -152,21 +118,21 @@ std::vector<Tally> CountSegments(const LoadOptions& options,
 }
 
 // Seconds of processor, and those for a thousand calls and for a gigabyte.
-Struct Cost(double cpu_seconds, double seconds, const Tally& tally) {
-  Fields cost;
-  cost.Set("cpu_seconds", cpu_seconds);
-  cost.Set("cpus", cpu_seconds / seconds);
+Json Cost(double cpu_seconds, double seconds, const Tally& tally) {
+  Json::Object cost;
+  cost.emplace("cpu_seconds", cpu_seconds);
+  cost.emplace("cpus", cpu_seconds / seconds);
   if (tally.answered > 0) {
-    cost.Set("cpu_seconds_per_1000_calls",
-             cpu_seconds /
-                 (static_cast<double>(tally.answered) * kCallsPerThousand));
+    cost.emplace("cpu_seconds_per_1000_calls",
+                 cpu_seconds /
+                     (static_cast<double>(tally.answered) * kCallsPerThousand));
   }
   if (tally.bytes > 0) {
-    cost.Set(
+    cost.emplace(
         "cpu_seconds_per_gb",
         cpu_seconds / (static_cast<double>(tally.bytes) / kBytesPerGigabyte));
   }
-  return cost.Take();
+  return cost;
 }
 
 double BusiestThread(const Reading& begin, const Reading& end, double seconds) {
@@ -193,50 +159,54 @@ SenderHealth HealthOf(const Tally& tally, const Reading& begin,
           .allowed_cpus = AllowedCpus()};
 }
 
-Struct SegmentFields(const Segment& segment, const Tally& tally,
-                     const Reading& begin, const Reading& end,
-                     const LoadResult& result,
-                     const std::vector<std::string>& outcomes,
-                     const SaturationLimits& limits) {
+Json SegmentFields(const Segment& segment, const Tally& tally,
+                   const Reading& begin, const Reading& end,
+                   const LoadResult& result,
+                   const std::vector<std::string>& outcomes,
+                   const SaturationLimits& limits) {
   // As it was: a sender that is late makes it longer.
   const double seconds =
       static_cast<double>(end.time_ns - begin.time_ns) / kNanosPerSecond;
-  Fields by_outcome;
+  Json::Object by_outcome;
   for (const auto& [id, count] : tally.outcomes) {
-    by_outcome.Set(outcomes[id], static_cast<double>(count));
+    by_outcome.emplace(outcomes[id], static_cast<double>(count));
   }
-  Fields by_kind;
+  Json::Object by_kind;
   for (const auto& [kind, latencies] : tally.latencies_by_kind) {
-    by_kind.Set(std::string(Name(kind)), InMillis(latencies));
+    by_kind.emplace(std::string(Name(kind)), InMillis(latencies));
   }
-  Fields fields;
-  fields.Set("seconds", segment.seconds)
-      .Set("offered_rate", segment.rate)
-      .Set("planned_calls", static_cast<double>(tally.planned))
-      .Set("planned_rate", static_cast<double>(tally.planned) / segment.seconds)
-      .Set("good_rate",
-           static_cast<double>(tally.good_in_time) / segment.seconds)
-      .Set("refused_rate", static_cast<double>(tally.refused) / segment.seconds)
-      .Set("refused_with_retry_info",
-           static_cast<double>(tally.refused_with_retry_info))
-      .Set("outcomes", by_outcome.Take())
-      .Set("latency_ms", InMillis(tally.latencies))
-      .Set("refusal_latency_ms", InMillis(tally.refusal_latencies))
-      .Set("latency_ms_by_kind", by_kind.Take())
-      .Set("send_lag_ms", InMillis(tally.lags))
-      .Set("noise_ms",
-           InMillis(LateNanos(result.noise, begin.time_ns, end.time_ns)))
-      .Set("bytes", static_cast<double>(tally.bytes))
-      .Set("generator",
-           Cost(end.generator.cpu_seconds - begin.generator.cpu_seconds,
-                seconds, tally))
-      .Set("void", WhySaturated(HealthOf(tally, begin, end, seconds), limits));
+  Json::Array reasons;
+  for (std::string& reason :
+       WhySaturated(HealthOf(tally, begin, end, seconds), limits)) {
+    reasons.emplace_back(std::move(reason));
+  }
+  Json::Object fields = {
+      {"seconds", segment.seconds},
+      {"offered_rate", segment.rate},
+      {"planned_calls", static_cast<double>(tally.planned)},
+      {"planned_rate", static_cast<double>(tally.planned) / segment.seconds},
+      {"good_rate", static_cast<double>(tally.good_in_time) / segment.seconds},
+      {"refused_rate", static_cast<double>(tally.refused) / segment.seconds},
+      {"refused_with_retry_info",
+       static_cast<double>(tally.refused_with_retry_info)},
+      {"outcomes", std::move(by_outcome)},
+      {"latency_ms", InMillis(tally.latencies)},
+      {"refusal_latency_ms", InMillis(tally.refusal_latencies)},
+      {"latency_ms_by_kind", std::move(by_kind)},
+      {"send_lag_ms", InMillis(tally.lags)},
+      {"noise_ms",
+       InMillis(LateNanos(result.noise, begin.time_ns, end.time_ns))},
+      {"bytes", static_cast<double>(tally.bytes)},
+      {"generator",
+       Cost(end.generator.cpu_seconds - begin.generator.cpu_seconds, seconds,
+            tally)},
+      {"void", std::move(reasons)}};
   if (begin.server.has_value() && end.server.has_value()) {
-    fields.Set("server",
-               Cost(end.server->cpu_seconds - begin.server->cpu_seconds,
-                    seconds, tally));
+    fields.emplace("server",
+                   Cost(end.server->cpu_seconds - begin.server->cpu_seconds,
+                        seconds, tally));
   }
-  return fields.Take();
+  return fields;
 }
 
 double MaxLateMillis(const std::vector<NoiseMeter::Sample>& samples,
@@ -253,11 +223,11 @@ double MaxLateMillis(const std::vector<NoiseMeter::Sample>& samples,
 
 }  // namespace
 
-Struct Summarize(const LoadOptions& options, const LoadResult& result,
-                 const SaturationLimits& limits) {
+Json Summarize(const LoadOptions& options, const LoadResult& result,
+               const SaturationLimits& limits) {
   const std::vector<std::string> outcomes = result.recorder->Outcomes();
   const std::vector<Tally> tallies = CountSegments(options, result, outcomes);
-  std::vector<Struct> segments;
+  Json::Array segments;
   for (std::size_t i = 0; i < options.segments.size(); ++i) {
     segments.push_back(
         SegmentFields(options.segments[i], tallies[i], result.boundaries[i],
@@ -267,11 +237,9 @@ Struct Summarize(const LoadOptions& options, const LoadResult& result,
   for (const NoiseMeter::Sample& sample : result.quiet_noise) {
     quiet.push_back(sample.late_ns);
   }
-  return Fields()
-      .Set("allowed_cpus", AllowedCpus())
-      .Set("quiet_noise_ms", InMillis(std::move(quiet)))
-      .Set("segments", segments)
-      .Take();
+  return Json::Object{{"allowed_cpus", AllowedCpus()},
+                      {"quiet_noise_ms", InMillis(std::move(quiet))},
+                      {"segments", std::move(segments)}};
 }
 
 void WriteSamples(const LoadResult& result, std::ostream& out) {

@@ -4,18 +4,17 @@
 
 #include <ostream>
 
-#include "google/protobuf/struct.pb.h"
+#include "tests/load/json.h"
 #include "tests/load/load_run.h"
 #include "tests/load/saturation.h"
 
 namespace tensord::load {
 
-// JSON: totals, and `segments` with rates, outcomes, exact percentiles,
+// Totals, and `segments` with rates, outcomes, exact percentiles,
 // lags, noise, and what both processes took. A segment has `void` with reasons
 // if the generator did not keep up. tests/load/README.md has the fields.
-google::protobuf::Struct Summarize(const LoadOptions& options,
-                                   const LoadResult& result,
-                                   const SaturationLimits& limits);
+Json Summarize(const LoadOptions& options, const LoadResult& result,
+               const SaturationLimits& limits);
 
 // CSV, with a line for every call.
 void WriteSamples(const LoadResult& result, std::ostream& out);
