@@ -390,3 +390,23 @@ def test_lists_with_filter_and_order(c):
         c.list(order_by="nonsense")
     assert caught.value.reason == "ORDER_BY_INVALID"
     c.delete_batch(made)
+
+
+def test_the_interpreter_ends_while_daemon_threads_call(server, run_python):
+    script = (
+        "import sys, threading, time\n"
+        "import numpy as np\n"
+        "import tensord\n"
+        "c = tensord.connect(sys.argv[1])\n"
+        "array = np.zeros(100_000)\n"
+        "def call():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            c.convert(array, 'float16')\n"
+        "        except tensord.StateError:\n"
+        "            pass\n"
+        "for _ in range(8):\n"
+        "    threading.Thread(target=call, daemon=True).start()\n"
+        "time.sleep(0.1)\n"
+    )
+    assert run_python(script, server.target) == (0, "", "")

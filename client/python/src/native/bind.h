@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "nanobind/nanobind.h"
+#include "native/gil.h"
 #include "tensord/remote_tensor.h"
 
 namespace tensord::python {
@@ -22,7 +23,7 @@ class TensorHandle {
   TensorHandle(TensorHandle&&) = default;
   ~TensorHandle() {
     if (!tensor_.has_value()) return;
-    nanobind::gil_scoped_release release;
+    GilRelease release;
     if (going_ == Going::kInBackground && tensor_->owned()) {
       tensor_->DeleteAsync().Then([](const absl::Status&) {});
     }

@@ -22,6 +22,7 @@
 #include "native/bind.h"
 #include "native/completions.h"
 #include "native/convert.h"
+#include "native/gil.h"
 #include "tensord/call_options.h"
 #include "tensord/future.h"
 
@@ -41,7 +42,7 @@ nanobind::object Finish(typename Call::Result result, Going going) {
 template <class Call>
 nanobind::object RunCall(Call& call) {
   auto result = [&] {
-    nanobind::gil_scoped_release release;
+    GilRelease release;
     return call.Run();
   }();
   return Finish<Call>(std::move(result), Going::kWaits);
@@ -54,7 +55,7 @@ Cancellation BeginCall(nanobind::object self, Completions& completions,
   auto& call = nanobind::cast<Call&>(self);
   const Kept kept(std::move(self));
   const Cancellation cancellation;
-  nanobind::gil_scoped_release release;
+  GilRelease release;
   call.Begin({.cancellation = cancellation, .progress = progress})
       .Then([inbox = completions.inbox(), key,
              passed_on = kept](typename Call::Result result) mutable {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "nanobind/stl/string.h"
+#include "native/gil.h"
 #include "tensord/call_options.h"
 
 namespace nb = nanobind;
@@ -69,8 +70,7 @@ void BindCompletions(nb::module_& module) {
       .def("fileno", &Completions::fileno)
       .def("drain", &Completions::Drain);
   nb::class_<Cancellation>(module, "Cancellation")
-      .def("cancel", &Cancellation::Cancel,
-           nb::call_guard<nb::gil_scoped_release>());
+      .def("cancel", &Cancellation::Cancel, nb::call_guard<GilRelease>());
   nb::class_<Progress>(module, "Progress")
       .def(nb::init<>())
       .def("bytes_done", &Progress::bytes_done);
