@@ -195,6 +195,15 @@ grpc::ChannelArguments ChannelArgs() {
   return args;
 }
 
+// gRPC 1.51 takes its event engine down with the last channel, and now and then
+// ends the process over it: one of its threads polls what was just closed. One
+// channel, which is never connected, stays.
+void KeepEventEngine() {
+  [[maybe_unused]] static const auto* const kept =
+      new std::shared_ptr<grpc::Channel>(grpc::CreateChannel(
+          "unix:/nowhere", grpc::InsecureChannelCredentials()));
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> TargetUri(std::string_view target) {
@@ -229,6 +238,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
   }
   SetUpAllocator();
   WatchForks();
+  KeepEventEngine();
   return grpc::CreateCustomChannel(*uri, credentials, ChannelArgs());
 }
 

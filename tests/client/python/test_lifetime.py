@@ -410,3 +410,21 @@ def test_the_interpreter_ends_while_daemon_threads_call(server, run_python):
         "time.sleep(0.1)\n"
     )
     assert run_python(script, server.target) == (0, "", "")
+
+
+def test_the_threads_of_grpc_outlive_the_last_client(server, run_python):
+    # gRPC 1.51 may abort the process when it takes them down.
+    script = (
+        "import os, sys, time\n"
+        "import tensord\n"
+        "def engine():\n"
+        "    threads = os.listdir('/proc/self/task')\n"
+        "    names = {t: open(f'/proc/self/task/{t}/comm').read()\n"
+        "             for t in threads}\n"
+        "    return {t for t in names if names[t] == 'timer_manager\\n'}\n"
+        "tensord.connect(sys.argv[1]).close()\n"
+        "before = engine()\n"
+        "time.sleep(0.3)\n"
+        "print(engine() == before != set())\n"
+    )
+    assert run_python(script, server.target) == (0, "True\n", "")
