@@ -1,7 +1,6 @@
 """The files of deploy/, and the programs that take them."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -9,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -17,8 +15,8 @@ import urllib.request
 
 import grpc
 import yaml
-from grpc_health.v1 import health_pb2
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from server_process import server_binary
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -30,23 +28,6 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 OTHER_BYTES = 512 * MIB
 # And between SIGTERM and SIGKILL beside --drain_seconds.
 STOP_SECONDS = 5
-
-
-def _client_fixtures():
-    path = ROOT / "tests/client/python/conftest.py"
-    spec = importlib.util.spec_from_file_location("client_fixtures", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-server_binary = _client_fixtures().server_binary
-
-
-def is_sanitized():
-    """Whether the server of this build is slow because of a sanitizer."""
-    return bool({"asan", "tsan"} & {*server_binary().parts})
 
 
 def load(path):

@@ -17,6 +17,8 @@ import signal
 import subprocess
 import time
 
+from server_process import is_sanitized, server_binary
+
 ROOT = pathlib.Path(__file__).parents[2]
 WORK = ROOT / "build/image"
 STORE = WORK / "store"
@@ -29,12 +31,6 @@ REVISION = "0123abcd"
 USER = 65532
 
 
-def server_binary():
-    """The server of this build."""
-    built = os.environ.get("TENSORD_SERVER")
-    return pathlib.Path(built or ROOT / "build/release/bin/tensord")
-
-
 def why_not():
     """Why images can not be built here; empty if they can."""
     for tool in ("buildah", "debootstrap"):
@@ -42,7 +38,7 @@ def why_not():
             return f"there is no {tool}"
     if os.geteuid() != 0:
         return "buildah's isolation of chroot needs root"
-    if {"asan", "tsan"} & {*server_binary().parts}:
+    if is_sanitized():
         return "images hold no sanitized servers"
     return ""
 

@@ -13,6 +13,7 @@ import sys
 import time
 
 import pytest
+from server_process import is_sanitized, server_binary
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -30,16 +31,6 @@ PATIENCE = 60
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="there is no systemd"
 )
-
-
-def server_binary():
-    """The server of this build."""
-    built = os.environ.get("TENSORD_SERVER")
-    return pathlib.Path(built or ROOT / "build/release/bin/tensord")
-
-
-def is_sanitized():
-    return {"asan", "tsan"} & {*server_binary().parts}
 
 
 def settings():

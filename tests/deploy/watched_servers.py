@@ -18,10 +18,11 @@ import deploy_harness as harness
 import numpy as np
 import tensord
 import yaml
+from server_process import is_sanitized
 
 TOKEN = "d2f1"
 # Of a server that is watched by a sanitizer, too, less can be asked.
-SPEED = 20 if harness.is_sanitized() else 60
+SPEED = 20 if is_sanitized() else 60
 # A minute has as many scrapes as it needs, and each the time to answer on a
 # machine that is busy.
 INTERVALS = {

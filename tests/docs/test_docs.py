@@ -22,6 +22,7 @@ import sys
 import textwrap
 
 import pytest
+from server_process import is_sanitized, running, server_binary
 
 ROOT = pathlib.Path(__file__).parents[2]
 ADDRESS = "localhost:50051"
@@ -128,6 +129,12 @@ def blocks(page, *languages):
     ]
 
 
+@pytest.fixture(scope="session")
+def server():
+    """One of their own, as pages leave tensors in it."""
+    yield from running()
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A folder in which the tree appears to be."""
@@ -139,18 +146,9 @@ def folder(tmp_path):
 
 @pytest.fixture
 def environment(server):
-    tools = (ROOT / "build/venv/bin", server_folder())
+    tools = (ROOT / "build/venv/bin", server_binary().parent)
     path = os.pathsep.join([*map(str, tools), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "TENSORD_URL": server.target}
-
-
-def server_folder():
-    built = os.environ.get("TENSORD_SERVER")
-    return pathlib.Path(built).parent if built else ROOT / "build/release/bin"
-
-
-def is_sanitized():
-    return {"asan", "tsan"} & {*server_folder().parts}
 
 
 def test_every_page_is_known():

@@ -1,24 +1,21 @@
-"""A server of this build for what is tested as programs of their own."""
+"""The build folder, for what is tested as programs of their own."""
 
-import os
-import pathlib
 import re
-import subprocess
-import time
 
 import pytest
+from server_process import running, server_binary
 
-ROOT = pathlib.Path(__file__).parents[3]
-START_SECONDS = 60
+
+@pytest.fixture(scope="session")
+def server():
+    """One of their own, as programs leave tensors in it."""
+    yield from running()
 
 
 @pytest.fixture(scope="session")
 def build():
     """The build folder."""
-    server = os.environ.get("TENSORD_SERVER")
-    return (
-        pathlib.Path(server).parents[1] if server else ROOT / "build/release"
-    )
+    return server_binary().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -31,41 +28,3 @@ def cached(build):
         return found[1] if found else ""
 
     return find
-
-
-class Server:
-    """A server process on free ports of the loopback."""
-
-    def __init__(self, binary, log):
-        self._log = log
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(
-                [binary, "--listen=127.0.0.1:0", "--metrics_listen="],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not re.search(r"^ready", self.log(), re.MULTILINE):
-            assert self._process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.01)
-
-    def log(self):
-        return self._log.read_text(errors="replace")
-
-    @property
-    def target(self):
-        return re.search(r"^listening on (\S+)", self.log(), re.MULTILINE)[1]
-
-    def stop(self):
-        self._process.terminate()
-        return self._process.wait(START_SECONDS)
-
-
-@pytest.fixture(scope="session")
-def server(build, tmp_path_factory):
-    log = tmp_path_factory.mktemp("server") / "server.log"
-    started = Server(build / "bin/tensord", log)
-    yield started
-    assert started.stop() == 0, started.log()
