@@ -56,6 +56,9 @@ ABSL_FLAG(int, max_in_flight, 20000,
           "run void.");
 ABSL_FLAG(double, quiet_seconds, 1,
           "How long the machine's noise is measured before the load.");
+ABSL_FLAG(double, pauses_seconds, 0,
+          "How long all of the machine's processors are kept busy before that, "
+          "to see when they are taken away; 0 for not at all.");
 ABSL_FLAG(int, server_pid, 0,
           "The server's process, if it is on this machine: what it takes is "
           "measured.");
@@ -118,6 +121,7 @@ absl::StatusOr<LoadOptions> LoadFromFlags() {
       // Longer than any call of a small tensor.
       .drain = absl::Seconds(absl::GetFlag(FLAGS_timeout_seconds) + 5),
       .quiet = absl::Seconds(absl::GetFlag(FLAGS_quiet_seconds)),
+      .pauses = absl::Seconds(absl::GetFlag(FLAGS_pauses_seconds)),
       .server_pid = absl::GetFlag(FLAGS_server_pid),
       .server_pid_file = absl::GetFlag(FLAGS_server_pid_file),
       .on_begin = [] { std::cerr << "sending" << std::endl; }};

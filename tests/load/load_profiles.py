@@ -75,6 +75,7 @@ class Setup:
     generator_flags: list[str]
     is_pinned: bool
     neighbours: int
+    is_real_time: bool
 
     def cpus(self):
         """The processors of the server, and those of the generator."""
@@ -83,6 +84,12 @@ class Setup:
             return set(allowed), set(allowed)
         half = len(allowed) // 2
         return set(allowed[:half]), set(allowed[half:])
+
+    def place(self, cpus):
+        """Where and how this process, which is about to be one of both, runs."""
+        os.sched_setaffinity(0, cpus)
+        if self.is_real_time:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 class Server:
@@ -109,7 +116,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+                preexec_fn=lambda: self._setup.place(cpus),
             )
         deadline = time.monotonic() + START_SECONDS
         while not (ready := self._listening()):
@@ -180,7 +187,7 @@ def generator(setup, server, folder, rates, *flags):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+            preexec_fn=lambda: setup.place(cpus),
         )
     try:
         yield process
@@ -234,8 +241,8 @@ def sweep(setup, server):
     """The steps on the way to the knee, then half of it and twice it."""
     steps = []
 
-    def step(name, rates):
-        steps.append(say(run_step(setup, server, name, rates)))
+    def step(name, rates, *flags):
+        steps.append(say(run_step(setup, server, name, rates, *flags)))
         return steps[-1]
 
     def at(rate):
@@ -270,6 +277,7 @@ def sweep(setup, server):
     step(
         "half",
         [(min(good / 2, FIRST_RATE), 1), (good / 2, 3 * setup.seconds)],
+        f"--pauses_seconds={setup.seconds:g}",
     )
     step("overload", overload_rates(setup, good))
     return steps
@@ -400,6 +408,12 @@ def parse(argv):
         "that a generator that is no faster than the server can overload it",
     )
     parser.add_argument(
+        "--real_time",
+        action="store_true",
+        help="server and generator before everything else on the machine "
+        "(SCHED_RR), whose other processes are in no figure then; for root",
+    )
+    parser.add_argument(
         "--server_flags", default="", help="in one word, as for a shell"
     )
     parser.add_argument("--note", default="", help="shown on the page")
@@ -430,6 +444,7 @@ def main(argv):
         generator_flags=[word for word in rest if word != "--"],
         is_pinned=options.pin,
         neighbours=options.neighbours,
+        is_real_time=options.real_time,
     )
     setup.out.mkdir(parents=True, exist_ok=True)
     # What was started is ended then as well.
@@ -454,6 +469,7 @@ def main(argv):
         "server_flags": setup.server_flags,
         "is_pinned": setup.is_pinned,
         "neighbours": setup.neighbours,
+        "is_real_time": setup.is_real_time,
         "note": options.note,
         "steps": [step.name for step in steps],
     }

@@ -143,6 +143,8 @@ def about(run, name=""):
     )
     if told["neighbours"]:
         placed += f", and {told['neighbours']} busy neighbours on the server's"
+    if told.get("is_real_time"):
+        placed += ", at real-time priority"
     lines = [
         f"{prefix}{esc(told['server'])}, {esc(told['date'])}, on "
         f"{esc(machine['processor'])}, {machine['cpus']} processors, "
@@ -182,6 +184,7 @@ def cards_of(run, name=""):
 
 def latency_cards(step, prefix):
     latency, noise = step.measured["latency_ms"], step.measured["noise_ms"]
+    pauses = step.summary.get("pause_wait_ms")
     where = "at half of the knee" if step.name == "half" else "before"
     if step.name != "half" and step.name != "overload":
         where = "as offered"
@@ -202,7 +205,10 @@ def latency_cards(step, prefix):
                 f"{latency[name]:.2f}",
                 "ms",
                 f"{ratio:.1f} × the median, at most {most}; the machine alone "
-                f"is {noise[name]:.2f} ms late",
+                f"is {noise[name]:.2f} ms late"
+                + (
+                    f", and pauses for {pauses[name]:.2f} ms" if pauses else ""
+                ),
                 ratio <= most,
             )
         )

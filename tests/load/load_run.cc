@@ -215,6 +215,9 @@ LoadResult RunLoad(const std::shared_ptr<Workload>& workload,
   result.planned = PlanCalls(*workload, options);
   const auto recorder = std::make_shared<Recorder>(result.planned.size());
   result.recorder = recorder;
+  if (options.pauses > absl::ZeroDuration()) {
+    result.pauses = FindPauses(options.pauses);
+  }
   result.quiet_noise = QuietNoise(options.quiet);
   Sender sender(workload, options, recorder);
   NoiseMeter noise;

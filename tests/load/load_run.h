@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "tests/load/arrivals.h"
 #include "tests/load/noise.h"
+#include "tests/load/pauses.h"
 #include "tests/load/recorder.h"
 #include "tests/load/usage.h"
 #include "tests/load/workload.h"
@@ -35,6 +36,9 @@ struct LoadOptions {
   absl::Duration drain = absl::Seconds(15);
   // How long the machine's noise is measured before the load.
   absl::Duration quiet = absl::Seconds(1);
+  // How long all processors are kept busy before that, to see the machine's
+  // pauses.
+  absl::Duration pauses = absl::ZeroDuration();
   absl::Duration sample_every = absl::Milliseconds(100);
   pid_t server_pid = 0;
   std::string server_pid_file = {};
@@ -66,6 +70,7 @@ struct LoadResult {
   std::vector<Reading> boundaries;
   // Regularly, from the begin until all calls were over.
   std::vector<Reading> series;
+  Pauses pauses;
   std::vector<NoiseMeter::Sample> quiet_noise;
   std::vector<NoiseMeter::Sample> noise;
 };

@@ -221,6 +221,17 @@ double MaxLateMillis(const std::vector<NoiseMeter::Sample>& samples,
   return static_cast<double>(latest) / kNanosPerMilli;
 }
 
+// Of calls that take no time.
+Json PauseWaits(const Pauses& pauses) {
+  const auto at = [&](double percent) {
+    return pauses.WaitAt(percent) / kNanosPerMilli;
+  };
+  return Json::Object{{"p99", at(99)},
+                      {"p99.9", at(99.9)},
+                      {"p99.99", at(99.99)},
+                      {"max", at(100)}};
+}
+
 }  // namespace
 
 Json Summarize(const LoadOptions& options, const LoadResult& result,
@@ -237,9 +248,13 @@ Json Summarize(const LoadOptions& options, const LoadResult& result,
   for (const NoiseMeter::Sample& sample : result.quiet_noise) {
     quiet.push_back(sample.late_ns);
   }
-  return Json::Object{{"allowed_cpus", AllowedCpus()},
-                      {"quiet_noise_ms", InMillis(std::move(quiet))},
-                      {"segments", std::move(segments)}};
+  Json::Object summary = {{"allowed_cpus", AllowedCpus()},
+                          {"quiet_noise_ms", InMillis(std::move(quiet))},
+                          {"segments", std::move(segments)}};
+  if (result.pauses.watched_ns > 0) {
+    summary.emplace("pause_wait_ms", PauseWaits(result.pauses));
+  }
+  return summary;
 }
 
 void WriteSamples(const LoadResult& result, std::ostream& out) {

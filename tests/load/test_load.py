@@ -78,6 +78,7 @@ def server(tmp_path):
         server_flags=["--max_calls=1000"],
         generator_flags=["--quiet_seconds=0"],
         cpus=lambda: (os.sched_getaffinity(0),) * 2,
+        place=lambda cpus: None,
     )
     started = load_profiles.Server(setup)
     started.start()
@@ -138,6 +139,35 @@ def test_sweep_goes_up_to_the_knee_and_beyond(sweep):
     assert load_runs.overload(over).goodput > 0
 
 
+def test_both_sides_run_before_everything_else_where_that_is_asked_for(
+    tmp_path,
+):
+    options, _ = load_profiles.parse(
+        ["steady", f"--out={tmp_path}", "--real_time"]
+    )
+    assert options.real_time
+    cpus = os.sched_getaffinity(0)
+    for is_real_time, expected in ((False, "0"), (True, str(os.SCHED_RR))):
+        setup = SimpleNamespace(is_real_time=is_real_time)
+        try:
+            told = subprocess.run(
+                [
+                    sys.executable,
+                    "-c",
+                    "import os; print(os.sched_getscheduler(0))",
+                ],
+                preexec_fn=lambda setup=setup: load_profiles.Setup.place(
+                    setup, cpus
+                ),
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        except subprocess.SubprocessError:
+            pytest.skip("real-time priority is not allowed here")
+        assert told.strip() == expected
+
+
 def test_page_of_a_sweep_has_every_plot(sweep, tmp_path):
     out = tmp_path / "page.html"
     page = page_of(out, sweep)
@@ -152,6 +182,7 @@ def test_page_of_a_sweep_has_every_plot(sweep, tmp_path):
         r"<style>.*?</style>", "", text
     )
     assert "load_profiles.py sweep" in text
+    assert "and pauses for" in text
     assert sweep.about["date"] in text
 
 
