@@ -163,6 +163,7 @@ inline constexpr std::string_view kRoleMissing = "ROLE_MISSING";
 inline constexpr std::string_view kTensorDenied = "TENSOR_DENIED";
 inline constexpr std::string_view kUploadDenied = "UPLOAD_DENIED";
 inline constexpr std::string_view kTooManyRequests = "TOO_MANY_REQUESTS";
+inline constexpr std::string_view kOverloaded = "OVERLOADED";
 inline constexpr std::string_view kQuotaExceeded = "QUOTA_EXCEEDED";
 inline constexpr std::string_view kStreamIdle = "STREAM_IDLE";
 inline constexpr std::string_view kDeadlinePassed = "DEADLINE_PASSED";

@@ -97,6 +97,11 @@ ABSL_FLAG(int, tenant_max_calls, 0,
           "Most calls of one tenant at a time; 0 for as many as --max_calls.");
 ABSL_FLAG(int, max_calls, 1024,
           "Most calls at a time; what comes beyond is told to come again.");
+ABSL_FLAG(int, max_queue_delay_milliseconds, 50,
+          "How long calls may wait for their turn, all of them, before some "
+          "are told to come again: none at first, and one in twenty when they "
+          "wait for twice as long. Clients of tensord send fewer then. 0 to "
+          "refuse none for that.");
 ABSL_FLAG(std::optional<bool>, reflection, std::nullopt,
           "Whether the server describes its methods to whoever asks.");
 ABSL_FLAG(bool, channelz, false,
@@ -152,6 +157,7 @@ constexpr std::array kFlags = {
     FlagSpec{"tenant_max_tensors", "TENSORS", nullptr},
     FlagSpec{"tenant_max_calls", "CALLS", nullptr},
     FlagSpec{"max_calls", "CALLS", nullptr},
+    FlagSpec{"max_queue_delay_milliseconds", "MILLISECONDS", nullptr},
     FlagSpec{"reflection", nullptr, "true; false where callers are told apart"},
     FlagSpec{"channelz", nullptr, nullptr},
     FlagSpec{"log_format", "FORMAT", nullptr},
@@ -392,6 +398,13 @@ absl::Status SetAccess(ServerOptions& server) {
     return BadOption("--max_calls",
                      absl::StrCat(server.max_calls, " is not above 0"));
   }
+  const int queue_delay = absl::GetFlag(FLAGS_max_queue_delay_milliseconds);
+  if (queue_delay < 0 || queue_delay > kMaxSeconds * 1000) {
+    return BadOption("--max_queue_delay_milliseconds",
+                     absl::StrCat(queue_delay, " is not between 0 and ",
+                                  kMaxSeconds * 1000));
+  }
+  server.max_queue_delay = absl::Milliseconds(queue_delay);
   const int own_calls = absl::GetFlag(FLAGS_tenant_max_calls);
   if (own_calls < 0) {
     return BadOption("--tenant_max_calls",

@@ -27,8 +27,8 @@
 #include "grpcpp/server_builder.h"
 #include "server/absl_text.h"
 #include "server/access/access_files.h"
+#include "server/access/load_shedder.h"
 #include "server/access/tls_credentials.h"
-#include "server/callback_queue.h"
 #include "server/grpc_settings.h"
 #include "server/listen_address.h"
 #include "server/memory_size.h"
@@ -38,6 +38,7 @@
 #include "server/observe/health.h"
 #include "server/observe/metrics.h"
 #include "server/observe/metrics_endpoint.h"
+#include "server/queue_probe.h"
 #include "server/repeater.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/admission.h"
@@ -89,6 +90,11 @@ absl::Status CheckOptions(const ServerOptions& options) {
         "at most ",
         std::min(options.max_calls, options.tenant_limits.max_calls),
         " calls at a time: not above 0"));
+  }
+  if (options.max_queue_delay < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "calls may wait for their turn for ",
+        absl::FormatDuration(options.max_queue_delay), ": below 0"));
   }
   if (options.max_tensors <= 0 || options.tenant_limits.max_tensors <= 0) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -143,6 +149,7 @@ class RunningServer final : public Server {
   RunningServer(const ServerOptions& options, const DeviceFinder& find_devices)
       : workers_(std::max(std::thread::hardware_concurrency(), 1u)),
         devices_(MakeDevices(options, find_devices)),
+        load_shedder_(options.max_queue_delay),
         stream_watch_(options.stream_idle),
         metrics_({.devices = &devices_,
                   .chunk_arena = &chunk_arena_,
@@ -150,6 +157,7 @@ class RunningServer final : public Server {
                       [this](const auto& visit) { ForEachTenant(visit); },
                   .quotas = &quotas_,
                   .calls = &inflight_,
+                  .load_shedder = &load_shedder_,
                   .suspended_uploads =
                       [this] { return tenants_->suspended_uploads(); },
                   .version = Version()}),
@@ -186,7 +194,11 @@ class RunningServer final : public Server {
     health_->SetServing();
     device_watch_.emplace(devices_, *health_, options.log_format);
     device_watch_->Look();
-    awake_.emplace();
+    auto queue_probe = QueueProbe::Start(
+        *server_, [this] { return load_shedder_.TakeBusy(); },
+        [this](absl::Duration delay) { load_shedder_.SetQueueDelay(delay); });
+    if (!queue_probe.ok()) return queue_probe.status();
+    queue_probe_ = *std::move(queue_probe);
     sweeper_.emplace(kSweepInterval, [this] {
       device_watch_->Look();
       access_files_->Look([this](std::string_view what, absl::Status result) {
@@ -220,7 +232,7 @@ class RunningServer final : public Server {
       if (server_ != nullptr) Drain(grace);
       // A server that could not start has none.
       if (tenants_.has_value()) tenants_->DropUploads();
-      awake_.reset();
+      queue_probe_.reset();
       sweeper_.reset();
       trimmers_.clear();
       endpoint_.reset();
@@ -276,7 +288,7 @@ class RunningServer final : public Server {
     admission_.emplace(
         authenticator,
         [this](std::string_view name) { return tenants_->Find(name); },
-        options.max_calls);
+        options.max_calls, load_shedder_);
     service_ = NewTensorService(*admission_, shared);
     admin_service_ = NewAdminService(*admission_, *tenants_, shared);
   }
@@ -400,6 +412,7 @@ class RunningServer final : public Server {
   Arena chunk_arena_{{.max_pooled_bytes = kPooledChunkBytes}};
   DeviceQuotas quotas_;
   InflightCalls inflight_;
+  LoadShedder load_shedder_;
   StreamWatch stream_watch_;
   // Looked at by the metrics, and made later.
   std::optional<Tenants> tenants_;
@@ -419,7 +432,7 @@ class RunningServer final : public Server {
   // Used by the sweeper once that runs.
   std::optional<DeviceWatch> device_watch_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
-  std::optional<AwakeCallbackQueue> awake_;
+  std::unique_ptr<QueueProbe> queue_probe_;
   std::optional<Repeater> sweeper_;
   // One for each device that may wait.
   std::vector<std::unique_ptr<Repeater>> trimmers_;

@@ -44,6 +44,9 @@ struct ServerOptions {
   bool evicts = false;
   // Most calls at a time.
   std::int64_t max_calls = 1024;
+  // How long calls may wait for their turn before some are refused; 0: as long
+  // as it takes.
+  absl::Duration max_queue_delay = absl::Milliseconds(50);
   // A file of an AccessList; empty: callers need no tokens.
   std::string auth_tokens_file;
   // Refuses tokens that others on the way can read.

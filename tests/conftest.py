@@ -1,5 +1,6 @@
 """Lets all tests import what they share."""
 
+import os
 import pathlib
 import sys
 
@@ -7,3 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 pytest.register_assert_rewrite("server_process")
+
+# A machine that runs tests side by side is overloaded, which servers would
+# tell some of the calls.
+os.environ.setdefault("TENSORD_MAX_QUEUE_DELAY_MILLISECONDS", "0")

@@ -13,6 +13,7 @@
 #include "core/tsan.h"
 #include "grpcpp/server_context.h"
 #include "server/observe/call_record.h"
+#include "server/queue_probe.h"
 
 namespace tensord {
 namespace {
@@ -197,6 +198,9 @@ class CallInterceptorFactory final
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       ServerRpcInfo* info) override {
+    if (IsQueueProbe(info->method(), *info->server_context())) {
+      return nullptr;
+    }
     return new CallInterceptor(&watchers_, info);
   }
 

@@ -26,12 +26,17 @@ prometheus::MetricFamily Family(std::string name, std::string help) {
           .metric = {}};
 }
 
-void Add(prometheus::MetricFamily& family, GaugeLabels labels,
-         std::int64_t value) {
+void AddDouble(prometheus::MetricFamily& family, GaugeLabels labels,
+               double value) {
   prometheus::ClientMetric metric;
   metric.label = std::move(labels);
-  metric.gauge.value = static_cast<double>(value);
+  metric.gauge.value = value;
   family.metric.push_back(std::move(metric));
+}
+
+void Add(prometheus::MetricFamily& family, GaugeLabels labels,
+         std::int64_t value) {
+  AddDouble(family, std::move(labels), static_cast<double>(value));
 }
 
 // The second number of /proc/self/statm counts pages; 0 if it can not be read.
@@ -41,6 +46,27 @@ std::int64_t ResidentBytes() {
   std::int64_t resident = 0;
   file >> size >> resident;
   return file ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+// When the system was started, as line "btime" of /proc/stat has it, in seconds
+// since 1970, and field 22 of /proc/self/stat, in ticks since then; 0 if they
+// can not be read.
+double StartTimeSeconds() {
+  constexpr int kFieldsBefore = 19;
+  std::ifstream system("/proc/stat");
+  std::string word;
+  double boot_seconds = 0;
+  while (system >> word && word != "btime") {
+  }
+  system >> boot_seconds;
+  std::ifstream self("/proc/self/stat");
+  // The program's name, in parentheses, may have spaces.
+  std::getline(self, word, ')');
+  for (int i = 0; i < kFieldsBefore; ++i) self >> word;
+  double ticks = 0;
+  self >> ticks;
+  if (!system || !self) return 0;
+  return boot_seconds + ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 class LiveGauges final : public prometheus::Collectable {
@@ -53,6 +79,10 @@ class LiveGauges final : public prometheus::Collectable {
     auto inflight =
         Family("tensord_inflight_rpcs", "Calls that are being worked on.");
     Add(inflight, {}, sources_.calls->total());
+    auto delay = Family("tensord_queue_delay_seconds",
+                        "How long calls wait for their turn.");
+    AddDouble(delay, {},
+              absl::ToDoubleSeconds(sources_.load_shedder->queue_delay()));
     auto suspended =
         Family("tensord_suspended_uploads",
                "Uploads that lost their connection and may be gone on with.");
@@ -65,6 +95,9 @@ class LiveGauges final : public prometheus::Collectable {
     auto resident = Family("process_resident_memory_bytes",
                            "Memory that the process has in RAM.");
     Add(resident, {}, ResidentBytes());
+    auto start = Family("process_start_time_seconds",
+                        "When the process was started, since 1970 in UTC.");
+    AddDouble(start, {}, start_time_seconds_);
     auto reserved = Family(
         "tensord_pool_reserved_bytes",
         "Bytes that were asked of the system for tensors, in use or not.");
@@ -101,8 +134,8 @@ class LiveGauges final : public prometheus::Collectable {
       Add(memory, {{"device", device}, {"kind", "pinned"}},
           static_cast<std::int64_t>(stats.pinned_bytes));
     }
-    return {tensors, in_service, memory,   limit,     reserved, used,
-            chunks,  resident,   inflight, suspended, build};
+    return {tensors,  in_service, memory,   limit, reserved,  used, chunks,
+            resident, start,      inflight, delay, suspended, build};
   }
 
  private:
@@ -127,6 +160,7 @@ class LiveGauges final : public prometheus::Collectable {
   }
 
   const GaugeSources sources_;
+  const double start_time_seconds_ = StartTimeSeconds();
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "core/memory/arena.h"
 #include "core/store/device_quotas.h"
 #include "core/store/tensor_store.h"
+#include "server/access/load_shedder.h"
 #include "server/observe/call_observer.h"
 
 namespace prometheus {
@@ -39,6 +40,7 @@ struct GaugeSources {
   // Of all tenants together.
   const DeviceQuotas* quotas;
   const InflightCalls* calls;
+  const LoadShedder* load_shedder;
   // Number of uploads that wait for their client to go on.
   std::function<std::size_t()> suspended_uploads;
   // Of the server.
@@ -49,7 +51,8 @@ struct GaugeSources {
 // tensord_memory_bytes{device,kind,tenant},
 // tensord_memory_limit_bytes{device}, tensord_pool_reserved_bytes{device},
 // tensord_pool_used_bytes{device}, tensord_chunk_memory_bytes,
-// process_resident_memory_bytes, tensord_inflight_rpcs,
+// process_resident_memory_bytes, process_start_time_seconds,
+// tensord_inflight_rpcs, tensord_queue_delay_seconds,
 // tensord_suspended_uploads, tensord_build_info{version,cuda}. Without tenants
 // that label is not there, nor is it for memory of kind "pinned". Memory of
 // kind "stored" belongs to tensors in the store, each buffer counted once; all

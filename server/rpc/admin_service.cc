@@ -138,7 +138,7 @@ class Service final : public v1::AdminService::CallbackService {
   Unary* Reply(Call& call, Work work) {
     Unary* const reactor = call.DefaultReactor();
     const absl::Status status = Guarded([&] {
-      const auto admitted = admission_.Admit(call, {Scope::kAdmin});
+      const auto admitted = admission_.Admit(call, {Scope::kAdmin}, Urgency::kEssential);
       return admitted.ok() ? work() : admitted.status();
     });
     reactor->Finish(Conclude(status, call, *shared_.events));
@@ -150,7 +150,7 @@ class Service final : public v1::AdminService::CallbackService {
   Unary* ReplyLater(Call& call, Work work) {
     Unary* const reactor = call.DefaultReactor();
     const absl::Status status = Guarded([&] {
-      auto admitted = admission_.Admit(call, {Scope::kAdmin});
+      auto admitted = admission_.Admit(call, {Scope::kAdmin}, Urgency::kEssential);
       if (!admitted.ok()) return admitted.status();
       // What is posted has to be copyable.
       auto held = std::make_shared<Admitted>(*std::move(admitted));

@@ -29,6 +29,19 @@ absl::Status TooManyCalls(const CallLimit& limit, std::string_view whose) {
   return status;
 }
 
+absl::Status Overloaded(const LoadShedder& shedder) {
+  const std::int64_t delay_ms =
+      absl::ToInt64Milliseconds(shedder.queue_delay());
+  const std::int64_t limit_ms = absl::ToInt64Milliseconds(shedder.max_delay());
+  absl::Status status =
+      MakeError(absl::StatusCode::kResourceExhausted, reason::kOverloaded,
+                absl::StrCat("calls wait for their turn for ", delay_ms,
+                             " ms, longer than ", limit_ms, " ms"));
+  AddErrorMetadata(status, "queueDelayMilliseconds", absl::StrCat(delay_ms));
+  AddErrorMetadata(status, "limitMilliseconds", absl::StrCat(limit_ms));
+  return status;
+}
+
 }  // namespace
 
 absl::Status CheckScopes(Scopes granted, Scopes needed) {
@@ -45,13 +58,14 @@ absl::Status CheckScopes(Scopes granted, Scopes needed) {
 }
 
 Admission::Admission(const Authenticator& authenticator, FindTenant find_tenant,
-                     std::int64_t max_calls)
+                     std::int64_t max_calls, LoadShedder& load_shedder)
     : authenticator_(authenticator),
       find_tenant_(std::move(find_tenant)),
-      call_limit_(max_calls) {}
+      call_limit_(max_calls),
+      load_shedder_(load_shedder) {}
 
 absl::StatusOr<Admitted> Admission::Admit(
-    const grpc::CallbackServerContext& call, Scopes needed) {
+    const grpc::CallbackServerContext& call, Scopes needed, Urgency urgency) {
   const auto grant = authenticator_.Authenticate(call);
   if (!grant.ok()) return grant.status();
   absl::Status status = CheckScopes(grant->scopes, needed);
@@ -67,6 +81,9 @@ absl::StatusOr<Admitted> Admission::Admit(
   }
   const auto tenant = find_tenant_(grant->tenant);
   if (!tenant.ok()) return tenant.status();
+  if (load_shedder_.Sheds() && urgency == Urgency::kOrdinary) {
+    return Overloaded(load_shedder_);
+  }
   auto slot = call_limit_.Enter();
   if (!slot.has_value()) return TooManyCalls(call_limit_, "");
   auto tenant_slot = (*tenant)->call_limit().Enter();

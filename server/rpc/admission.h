@@ -13,6 +13,7 @@
 #include "grpcpp/server_context.h"
 #include "server/access/authenticator.h"
 #include "server/access/call_limit.h"
+#include "server/access/load_shedder.h"
 #include "server/access/scope.h"
 #include "server/rpc/tenant.h"
 
@@ -51,6 +52,11 @@ inline constexpr Scopes kUpdateScopes = {Scope::kRead, Scope::kWrite};
 // OK, or PERMISSION_DENIED (ROLE_MISSING).
 absl::Status CheckScopes(Scopes granted, Scopes needed);
 
+// Whether a server with more to do than it can may refuse a call. Essential are
+// those that it takes to connect, to give back what it holds, and to look after
+// it.
+enum class Urgency { kOrdinary, kEssential };
+
 // Thread-safe.
 class Admission {
  public:
@@ -58,18 +64,19 @@ class Admission {
   using FindTenant =
       std::function<absl::StatusOr<Tenant*>(std::string_view name)>;
 
-  // `authenticator`, and the tenants that are found, outlive the admission and
-  // what it admits.
+  // `authenticator`, `load_shedder` and the tenants that are found outlive the
+  // admission and what it admits.
   Admission(const Authenticator& authenticator, FindTenant find_tenant,
-            std::int64_t max_calls);
+            std::int64_t max_calls, LoadShedder& load_shedder);
 
   // In this order: errors of Authenticator; PERMISSION_DENIED (ROLE_MISSING)
   // without `needed`; DEADLINE_EXCEEDED (DEADLINE_PASSED) if the client has
   // given up by now; UNAVAILABLE (DRAINING) after Drain; RESOURCE_EXHAUSTED
+  // (OVERLOADED) for some ordinary calls while all wait for too long, and
   // (TOO_MANY_REQUESTS) if as many calls as there may be are under way, of all
   // or of the tenant. The admission has to outlive what it admits.
   absl::StatusOr<Admitted> Admit(const grpc::CallbackServerContext& call,
-                                 Scopes needed);
+                                 Scopes needed, Urgency urgency);
 
   // Admits nothing from here on.
   void Drain() { is_draining_ = true; }
@@ -78,6 +85,7 @@ class Admission {
   const Authenticator& authenticator_;
   const FindTenant find_tenant_;
   CallLimit call_limit_;
+  LoadShedder& load_shedder_;
   std::atomic<bool> is_draining_{false};
 };
 

@@ -143,7 +143,8 @@ class Service final : public ServiceBase {
   Unary* QueryUpload(Call* call, const v1::QueryUploadRequest* request,
                      v1::QueryUploadResponse* response) override {
     return Serve(
-        *call, *request, *response, kCreateScopes, [&](UnaryCall open) {
+        *call, *request, *response, kCreateScopes, Urgency::kEssential,
+        [&](UnaryCall open) {
           const ServiceContext& context = open.admitted.context();
           std::shared_ptr<Upload> upload =
               context.uploads->Find(request->request_id());
@@ -234,7 +235,7 @@ class Service final : public ServiceBase {
 
   Unary* DeleteTensor(Call* call, const v1::DeleteTensorRequest* request,
                       google::protobuf::Empty* response) override {
-    return Serve(*call, *request, *response, kDeleteScopes,
+    return Serve(*call, *request, *response, kDeleteScopes, Urgency::kEssential,
                  [&](UnaryCall open) {
                    TensorCalls& calls = open.admitted.tenant().calls();
                    Reply(std::move(open),
@@ -244,24 +245,26 @@ class Service final : public ServiceBase {
 
   Unary* ListDevices(Call* call, const v1::ListDevicesRequest* request,
                      v1::ListDevicesResponse* response) override {
-    return Serve(*call, *request, *response, kReadScopes, [&](UnaryCall open) {
-      const ServiceContext& context = open.admitted.context();
-      Reply(std::move(open), [&] {
-        DescribeDevices(context, *response);
-        return absl::OkStatus();
-      });
-    });
+    return Serve(*call, *request, *response, kReadScopes, Urgency::kEssential,
+                 [&](UnaryCall open) {
+                   const ServiceContext& context = open.admitted.context();
+                   Reply(std::move(open), [&] {
+                     DescribeDevices(context, *response);
+                     return absl::OkStatus();
+                   });
+                 });
   }
 
   Unary* GetServerInfo(Call* call, const v1::GetServerInfoRequest* request,
                        v1::ServerInfo* response) override {
-    return Serve(*call, *request, *response, kReadScopes, [&](UnaryCall open) {
-      const ServiceContext& context = open.admitted.context();
-      Reply(std::move(open), [&] {
-        Describe(context, *response);
-        return absl::OkStatus();
-      });
-    });
+    return Serve(*call, *request, *response, kReadScopes, Urgency::kEssential,
+                 [&](UnaryCall open) {
+                   const ServiceContext& context = open.admitted.context();
+                   Reply(std::move(open), [&] {
+                     Describe(context, *response);
+                     return absl::OkStatus();
+                   });
+                 });
   }
 
  private:
@@ -280,10 +283,18 @@ class Service final : public ServiceBase {
   Unary* Serve(Call& call, const google::protobuf::MessageLite& request,
                const google::protobuf::MessageLite& response, Scopes scopes,
                F serve) {
+    return Serve(call, request, response, scopes, Urgency::kOrdinary,
+                 std::move(serve));
+  }
+
+  template <class F>
+  Unary* Serve(Call& call, const google::protobuf::MessageLite& request,
+               const google::protobuf::MessageLite& response, Scopes scopes,
+               Urgency urgency, F serve) {
     Unary* const reactor = call.DefaultReactor();
     CountReceived(call, request.ByteSizeLong());
     std::optional<Admitted> admitted;
-    absl::Status status = Admit(call, scopes, admitted);
+    absl::Status status = Admit(call, scopes, urgency, admitted);
     if (status.ok()) {
       status = Guarded([&] {
         serve(UnaryCall{&call, reactor, &response, *std::move(admitted)});
@@ -297,15 +308,16 @@ class Service final : public ServiceBase {
   template <class Reactor, class F>
   Reactor* Stream(Call& call, Scopes scopes, F serve) {
     std::optional<Admitted> admitted;
-    const absl::Status status = Admit(call, scopes, admitted);
+    const absl::Status status =
+        Admit(call, scopes, Urgency::kOrdinary, admitted);
     if (status.ok()) return serve(*std::move(admitted));
     return new Refused<Reactor>(Conclude(status, call, *shared_.events));
   }
 
-  absl::Status Admit(Call& call, Scopes scopes,
+  absl::Status Admit(Call& call, Scopes scopes, Urgency urgency,
                      std::optional<Admitted>& admitted) {
     return Guarded([&] {
-      absl::StatusOr<Admitted> result = admission_.Admit(call, scopes);
+      absl::StatusOr<Admitted> result = admission_.Admit(call, scopes, urgency);
       if (!result.ok()) return result.status();
       if (CallRecord* const record = RecordOf(call); record != nullptr) {
         record->tenant = result->tenant().name();

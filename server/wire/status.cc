@@ -76,7 +76,10 @@ bool IsQuotaFailure(const ErrorDetails& details) {
 }
 
 std::optional<absl::Duration> RetryDelay(const ErrorDetails& details) {
-  if (details.reason == reason::kTooManyRequests) return kRetryDelay;
+  if (details.reason == reason::kTooManyRequests ||
+      details.reason == reason::kOverloaded) {
+    return kRetryDelay;
+  }
   if (!IsQuotaFailure(details)) return std::nullopt;
   const auto limit = MetadataNumber(details, "limitBytes");
   const auto requested = MetadataNumber(details, "requestedBytes");

@@ -157,6 +157,13 @@ std::vector<FlagCase> FlagCases() {
        [](const ProgramOptions& o) -> std::string {
          return o.server.evicts ? "lru" : "none";
        }},
+      {"max_queue_delay_milliseconds",
+       "TENSORD_MAX_QUEUE_DELAY_MILLISECONDS",
+       {"0", "3600000"},
+       [](const ProgramOptions& o) {
+         return absl::StrCat(
+             absl::ToInt64Milliseconds(o.server.max_queue_delay));
+       }},
       {"drain_seconds",
        "TENSORD_DRAIN_SECONDS",
        {"0", "3600"},
@@ -326,6 +333,12 @@ TEST(ParseOptionsTest, RefusesWithTheFlagAndTheValue) {
             {},
             {"--upload_resume_seconds", "3600"}},
            {{"--drain_seconds=3601"}, {}, {"--drain_seconds", "3600"}},
+           {{"--max_queue_delay_milliseconds=3600001"},
+            {},
+            {"--max_queue_delay_milliseconds", "3600000"}},
+           {{"--max_queue_delay_milliseconds=-1"},
+            {},
+            {"--max_queue_delay_milliseconds", "-1"}},
            {{}, {{"TENSORD_LISTEN", "x"}}, {"TENSORD_LISTEN"}},
            {{}, {{"TENSORD_MEMORY_LIMIT", "x"}}, {"TENSORD_MEMORY_LIMIT"}},
        }) {

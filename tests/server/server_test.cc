@@ -5,19 +5,24 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
+#include "grpcpp/alarm.h"
 #include "grpcpp/client_context.h"
 #include "gtest/gtest.h"
 #include "server/listen_address.h"
@@ -44,6 +49,8 @@ ServerOptions SmallServer() {
   options.listen = {"127.0.0.1:0"};
   options.memory_limit_bytes = 64 << 20;
   options.max_tensor_bytes = 16 << 20;
+  // Machines that run tests are overloaded.
+  options.max_queue_delay = absl::ZeroDuration();
   return options;
 }
 
@@ -101,6 +108,31 @@ class Upload {
   grpc::ClientContext context_;
   v1::Tensor tensor_;
   std::unique_ptr<grpc::ClientWriter<v1::UploadTensorRequest>> writer_;
+};
+
+// Keeps gRPC's threads for calls busy with something else.
+class BusyCallThreads {
+ public:
+  BusyCallThreads() {
+    const std::shared_future<void> end = end_.get_future().share();
+    for (grpc::Alarm& alarm : alarms_) {
+      alarm.Set(std::chrono::system_clock::now(), [this, end](bool) {
+        end.wait();
+        ended_.count_down();
+      });
+    }
+  }
+  ~BusyCallThreads() {
+    end_.set_value();
+    ended_.wait();
+  }
+
+ private:
+  static constexpr std::ptrdiff_t kMoreThanThreads = 64;
+
+  std::promise<void> end_;
+  std::latch ended_{kMoreThanThreads};
+  std::array<grpc::Alarm, kMoreThanThreads> alarms_;
 };
 
 // Until this line is among the metrics.
@@ -413,6 +445,8 @@ TEST_F(ServerTest, RefusesOptionsThatMakeNoSense) {
            {"no address", [](ServerOptions& o) { o.listen.clear(); }},
            {"bad address", [](ServerOptions& o) { o.listen = {"x"}; }},
            {"bad metrics", [](ServerOptions& o) { o.metrics_listen = "x"; }},
+           {"queue delay",
+            [](ServerOptions& o) { o.max_queue_delay = -absl::Seconds(1); }},
            {"metrics on a socket",
             [](ServerOptions& o) { o.metrics_listen = "unix:/a"; }},
            {"no memory", [](ServerOptions& o) { o.memory_limit_bytes = 0; }},
@@ -672,6 +706,107 @@ TEST_F(ServerTest, RefusesTlsFilesThatDoNotBelongTogether) {
   options.tls_key_file = TlsFile("server.pem");
   EXPECT_EQ(Server::Start(options).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// Whichever of these a test wants to see.
+std::string Metric(const Server& server, const std::string& series) {
+  const std::string page =
+      HttpGet(server.metrics_address(), "/metrics").value_or("");
+  const std::size_t begin = page.find("\n" + series + " ");
+  if (begin == page.npos) return "";
+  const std::size_t value = begin + series.size() + 2;
+  return page.substr(value, page.find('\n', value) - value);
+}
+
+TEST_F(ServerTest, RefusesAFewCallsWhileAllWaitForTooLong) {
+  constexpr char kGetTensor[] = "/tensord.v1.TensorService/GetTensor";
+  constexpr char kDeleteTensor[] = "/tensord.v1.TensorService/DeleteTensor";
+  constexpr int kCalls = 2000;
+  ServerOptions options = SmallServer();
+  options.metrics_listen = "127.0.0.1:0";
+  options.max_queue_delay = absl::Nanoseconds(1);
+  const auto server = MustStart(options);
+  const auto channel = Connect(server->addresses()[0]);
+  v1::GetTensorRequest get;
+  get.set_name("tensors/none");
+  v1::DeleteTensorRequest remove;
+  remove.set_name("tensors/none");
+  remove.set_allow_missing(true);
+  const absl::Time end = absl::Now() + kPatience;
+  while (CallUnary(channel, kGetTensor, get.SerializeAsString()).error_code() ==
+             grpc::StatusCode::NOT_FOUND &&
+         absl::Now() < end) {
+  }
+  int refused = 0;
+  for (int i = 0; i < kCalls; ++i) {
+    const grpc::Status status =
+        CallUnary(channel, kGetTensor, get.SerializeAsString());
+    if (status.error_code() == grpc::StatusCode::NOT_FOUND) continue;
+    ++refused;
+    ASSERT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(status.error_message(),
+                MatchesRegex("calls wait for their turn for [0-9]+ ms, longer "
+                             "than 0 ms"));
+    EXPECT_THAT(status.error_details(), HasSubstr("OVERLOADED"));
+    EXPECT_THAT(status.error_details(), HasSubstr("google.rpc.RetryInfo"));
+  }
+  // One in twenty, give or take six standard deviations.
+  EXPECT_GT(refused, 40);
+  EXPECT_LT(refused, 160);
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(CallUnary(channel, kGetServerInfo, "").ok());
+    ASSERT_TRUE(
+        CallUnary(channel, kDeleteTensor, remove.SerializeAsString()).ok());
+  }
+  EXPECT_NE(Metric(*server, "tensord_queue_delay_seconds"), "0");
+  EXPECT_NE(Metric(*server, "tensord_rejected_total{reason=\"OVERLOADED\"}"),
+            "");
+}
+
+TEST_F(ServerTest, SeesThatCallsWaitWhileItsThreadsAreBusy) {
+  ServerOptions options = SmallServer();
+  options.metrics_listen = "127.0.0.1:0";
+  const auto server = MustStart(options);
+  const auto delay = [&] {
+    double seconds = 0;
+    EXPECT_TRUE(absl::SimpleAtod(Metric(*server, "tensord_queue_delay_seconds"),
+                                 &seconds));
+    return seconds;
+  };
+  const auto wait_until = [&](const auto& is_so) {
+    const absl::Time end = absl::Now() + kPatience;
+    while (!is_so(delay()) && absl::Now() < end) {
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    EXPECT_TRUE(is_so(delay()));
+  };
+  wait_until([](double seconds) { return seconds > 0 && seconds < 0.05; });
+  {
+    const BusyCallThreads busy;
+    wait_until([](double seconds) { return seconds > 0.2; });
+  }
+  wait_until([](double seconds) { return seconds < 0.05; });
+}
+
+TEST_F(ServerTest, ItsCallsToItselfAreNeitherCountedNorLogged) {
+  ServerOptions options = SmallServer();
+  options.metrics_listen = "127.0.0.1:0";
+  options.access_log = LogFormat::kText;
+  ::testing::internal::CaptureStderr();
+  const auto server = MustStart(options);
+  const auto delay = [&] {
+    return Metric(*server, "tensord_queue_delay_seconds");
+  };
+  const absl::Time end = absl::Now() + kPatience;
+  while (delay() == "0" && absl::Now() < end) {
+  }
+  EXPECT_NE(delay(), "0");
+  EXPECT_EQ(Health(Connect(server->addresses()[0]), ""), kServing);
+  server->Shutdown(absl::ZeroDuration());
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const std::size_t first = log.find("Health/Check");
+  ASSERT_NE(first, log.npos) << log;
+  EXPECT_EQ(log.find("Health/Check", first + 1), log.npos) << log;
 }
 
 // gRPC's threads sleep for a tenth of a second once they had nothing to do for

@@ -45,6 +45,7 @@ class MetricsTest : public ::testing::Test {
                          },
                      .quotas = &quotas_,
                      .calls = &inflight_,
+                     .load_shedder = &load_shedder_,
                      .suspended_uploads = [] { return 3; },
                      .version = "1.2.3"});
   }
@@ -97,6 +98,7 @@ class MetricsTest : public ::testing::Test {
   TensorStore store_;
   DeviceQuotas quotas_;
   InflightCalls inflight_;
+  LoadShedder load_shedder_{absl::ZeroDuration()};
   std::unique_ptr<Metrics> metrics_;
 };
 
@@ -269,6 +271,23 @@ TEST_F(MetricsTest, LooksAtCallsAndVersion) {
   inflight_.Leave(/*is_probe=*/true);
   EXPECT_EQ(Value("tensord_inflight_rpcs"), 1);
   EXPECT_EQ(Value("tensord_build_info{version=\"1.2.3\",cuda=\"false\"}"), 1);
+}
+
+TEST_F(MetricsTest, LooksAtTheQueue) {
+  EXPECT_EQ(Value("tensord_queue_delay_seconds"), 0);
+  load_shedder_.SetQueueDelay(absl::Milliseconds(1.5));
+  EXPECT_EQ(Value("tensord_queue_delay_seconds"), 0.0015);
+}
+
+TEST_F(MetricsTest, TellsWhenTheProcessWasStarted) {
+  const auto start = Value("process_start_time_seconds");
+  ASSERT_TRUE(start.has_value());
+  const absl::Duration age =
+      absl::Now() -
+      absl::FromUnixMicros(static_cast<std::int64_t>(*start * 1e6));
+  // To the second, which is how exact the system's own start is.
+  EXPECT_GT(age, absl::Seconds(-1.1));
+  EXPECT_LT(age, absl::Minutes(30));
 }
 
 TEST_F(MetricsTest, LooksAtMemoryThatIsKept) {

@@ -252,9 +252,10 @@ class ServiceFixture : public testing::Test {
   TestContext test_;
   std::optional<Tenant> tenant_;
   const Authenticator everybody_{{}, std::nullopt};
+  LoadShedder load_shedder_{absl::ZeroDuration()};
   Admission admission_{everybody_,
                        [this](std::string_view) { return &tenant_.value(); },
-                       /*max_calls=*/1024};
+                       /*max_calls=*/1024, load_shedder_};
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
