@@ -61,16 +61,21 @@ void WriteDeletion(const std::string& id, v1::BatchCall& call) {
 template <class Fill, class Take, class Outcome>
 ClientImpl::Done ClientImpl::RunBatch(const Execution& execution,
                                       const Fill& fill, const Take& take,
-                                      std::vector<Outcome>& outcomes) {
+                                      std::vector<Outcome>& outcomes,
+                                      client::Urgency urgency) {
+  absl::StatusOr<client::CallWindow::Place> place = window_.Enter(urgency);
+  if (!place.ok()) co_return place.status();
   const auto take_result = [&](std::size_t i, const v1::BatchResult& result) {
     outcomes[i] = take(i, result);
   };
   const auto take_refusal = [&](std::size_t i, const absl::Status& refusal) {
     outcomes[i] = refusal;
   };
-  co_return co_await client::RunBatchCall(execution, connections_.first(),
-                                          outcomes.size(), fill, take_result,
-                                          take_refusal, batch_bytes_);
+  const absl::Status status = co_await client::RunBatchCall(
+      execution, connections_.first(), outcomes.size(), fill, take_result,
+      take_refusal, batch_bytes_);
+  place->Answered(status);
+  co_return status;
 }
 
 ClientImpl::Answer<Results<TensorInfo>> ClientImpl::CreateBatch(
@@ -208,7 +213,8 @@ ClientImpl::Answer<std::vector<absl::Status>> ClientImpl::DeleteBatch(
     return result.has_deleted() ? absl::OkStatus()
                                 : client::MalformedAnswer("nothing deleted");
   };
-  absl::Status status = co_await RunBatch(execution, fill, take, outcomes);
+  absl::Status status = co_await RunBatch(execution, fill, take, outcomes,
+                                          client::Urgency::kEssential);
   if (!status.ok()) co_return status;
   co_return outcomes;
 }

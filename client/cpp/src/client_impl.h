@@ -21,6 +21,7 @@
 #include "client/cpp/src/array_plan.h"
 #include "client/cpp/src/array_sink.h"
 #include "client/cpp/src/call_group.h"
+#include "client/cpp/src/call_window.h"
 #include "client/cpp/src/connections.h"
 #include "client/cpp/src/event_queue.h"
 #include "client/cpp/src/execution.h"
@@ -51,6 +52,22 @@ inline constexpr int kMaxConnections = 64;
 // A message of a batch is sent when it has more. The call that makes it more
 // fits as well: a quarter of what the server takes is the most.
 inline constexpr std::int64_t kBatchBytes = 256 << 10;
+
+// Of calls with this request.
+template <class Request>
+inline constexpr client::Urgency kUrgencyOf = client::Urgency::kOrdinary;
+template <>
+inline constexpr client::Urgency kUrgencyOf<v1::GetServerInfoRequest> =
+    client::Urgency::kEssential;
+template <>
+inline constexpr client::Urgency kUrgencyOf<v1::ListDevicesRequest> =
+    client::Urgency::kEssential;
+template <>
+inline constexpr client::Urgency kUrgencyOf<v1::QueryUploadRequest> =
+    client::Urgency::kEssential;
+template <>
+inline constexpr client::Urgency kUrgencyOf<v1::DeleteTensorRequest> =
+    client::Urgency::kEssential;
 
 // One call of the API per method, as a task; the methods of Client and
 // RemoteTensor tell what they do. What tasks are given by reference, and this,
@@ -262,10 +279,12 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
                                           bool owned);
   // Runs a batch with a call for every place of `outcomes`, or none where
   // fill(place, call) says false, and puts there what take(place, result) makes
-  // of its result, or its refusal. Errors of RunBatchCall.
+  // of its result, or its refusal. Errors of CallWindow::Enter and
+  // RunBatchCall.
   template <class Fill, class Take, class Outcome>
   Done RunBatch(const Execution& execution, const Fill& fill, const Take& take,
-                std::vector<Outcome>& outcomes);
+                std::vector<Outcome>& outcomes,
+                client::Urgency urgency = client::Urgency::kOrdinary);
   // Deletes what a batch made before it failed.
   Done Discard(const Execution& execution, const Results<TensorInfo>& made);
 
@@ -274,6 +293,7 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
   client::Connections connections_;
   const int max_connections_;
   client::RetryThrottle throttle_;
+  client::CallWindow window_;
   // Set by Greet.
   int max_upload_parts_ = 0;
   std::int64_t max_unary_bytes_ = 0;
@@ -290,17 +310,23 @@ ClientImpl::Answer<Response> ClientImpl::Call(const Execution& execution,
     Response response;
     absl::Status status;
     {
-      client::CancellableCall call(*execution.group);
-      grpc::ClientContext& context = call.context();
-      context.set_deadline(client::DeadlineAfter(execution.timeout));
-      connections_.first().Prepare(context, execution.traceparent);
-      grpc::Status result;
-      client::Completion over;
-      const auto answer =
-          (stub_.*method)(&context, request, execution.queue->get());
-      answer->Finish(&response, &result, over.tag());
-      co_await over;
-      status = client::FromGrpcStatus(result, context);
+      auto place = window_.Enter(kUrgencyOf<Request>);
+      if (place.ok()) {
+        client::CancellableCall call(*execution.group);
+        grpc::ClientContext& context = call.context();
+        context.set_deadline(client::DeadlineAfter(execution.timeout));
+        connections_.first().Prepare(context, execution.traceparent);
+        grpc::Status result;
+        client::Completion over;
+        const auto answer =
+            (stub_.*method)(&context, request, execution.queue->get());
+        answer->Finish(&response, &result, over.tag());
+        co_await over;
+        status = client::FromGrpcStatus(result, context);
+        place->Answered(status);
+      } else {
+        status = place.status();
+      }
     }
     const std::optional<absl::Duration> pause = retry.Next(status);
     if (status.ok()) co_return response;

@@ -85,8 +85,13 @@ ClientImpl::Done ClientImpl::Stream(const Execution& execution, std::size_t i,
                                     const char* method,
                                     client::MessageSource& source,
                                     client::MessageSink& sink) {
-  return client::RunStreamCall(execution, connections_.Get(i), method, source,
-                               sink);
+  absl::StatusOr<client::CallWindow::Place> place =
+      window_.Enter(client::Urgency::kOrdinary);
+  if (!place.ok()) co_return place.status();
+  const absl::Status status = co_await client::RunStreamCall(
+      execution, connections_.Get(i), method, source, sink);
+  place->Answered(status);
+  co_return status;
 }
 
 ClientImpl::Answer<TensorInfo> ClientImpl::Upload(

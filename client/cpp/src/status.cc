@@ -86,6 +86,11 @@ std::optional<absl::Duration> RetryPushback(const absl::Status& status) {
   return absl::Milliseconds(milliseconds);
 }
 
+void SetRetryPushback(absl::Status& status, absl::Duration delay) {
+  status.SetPayload(kPushbackTrailer,
+                    absl::Cord(absl::StrCat(absl::ToInt64Milliseconds(delay))));
+}
+
 absl::Status MalformedAnswer(std::string_view what) {
   return MakeError(
       absl::StatusCode::kInternal, reason::kMessageMalformed,

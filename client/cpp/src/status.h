@@ -31,6 +31,9 @@ inline constexpr absl::Duration kNeverRetry = absl::InfiniteDuration();
 // nothing if it said nothing.
 std::optional<absl::Duration> RetryPushback(const absl::Status& status);
 
+// Has RetryPushback(status) say `delay`, in whole milliseconds.
+void SetRetryPushback(absl::Status& status, absl::Duration delay);
+
 // INTERNAL (MESSAGE_MALFORMED): an answer that no server of this API gives.
 absl::Status MalformedAnswer(std::string_view what);
 

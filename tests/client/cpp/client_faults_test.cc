@@ -1,4 +1,5 @@
 // The client against servers that lie, refuse, stall and die.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/mman.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -25,6 +27,8 @@
 
 namespace tensord {
 namespace {
+
+using ::testing::HasSubstr;
 
 using Uploads = grpc::ServerReader<v1::UploadTensorRequest>;
 using Downloads = grpc::ServerWriter<v1::DownloadTensorResponse>;
@@ -586,6 +590,61 @@ TEST_F(ClientFaultsTest, RepeatsCallsThatTheServerPutsOff) {
   ASSERT_TRUE(tensor.ok()) << tensor.status();
   tensor->Release();
   EXPECT_EQ(calls, 2);
+}
+
+TEST_F(ClientFaultsTest, SendsLessToAnOverloadedServer) {
+  constexpr int kUnderWay = 6;
+  std::atomic<int> calls = 0;
+  std::atomic<int> others = 0;
+  std::promise<void> go_on;
+  const std::shared_future<void> gone_on = go_on.get_future().share();
+  service_.get = [&](const v1::GetTensorRequest& request, v1::Tensor* tensor) {
+    if (request.name() == "tensors/refused") {
+      return Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, "OVERLOADED");
+    }
+    Describe(kBig, tensor);
+    if (request.name() != "tensors/held") return grpc::Status::OK;
+    ++calls;
+    gone_on.wait();
+    return grpc::Status::OK;
+  };
+  service_.upload = [&](Uploads&, v1::Tensor*) {
+    ++others;
+    return grpc::Status::OK;
+  };
+  service_.download = [&](const v1::DownloadTensorRequest&, Downloads&) {
+    ++others;
+    return grpc::Status::OK;
+  };
+  service_.batch = [&](Batches&) {
+    ++others;
+    return grpc::Status::OK;
+  };
+  const Client client = Connect();
+  const auto tensor = client.Get("x");
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  std::vector<std::jthread> held;
+  for (int i = 0; i < kUnderWay; ++i) {
+    held.emplace_back([&] { EXPECT_TRUE(client.Get("held").ok()); });
+  }
+  while (calls < kUnderWay) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(GetErrorReason(client.Get("refused").status()),
+            reason::kOverloaded);
+  // From here on nothing is sent, as more than half of these are under way.
+  Mapping memory(kBig);
+  const std::vector<std::string> ids = {"a"};
+  for (const absl::Status& status :
+       {client.Get("x").status(), Upload(client), Convert(client),
+        tensor->ReadInto(memory.data(), kBig), client.GetBatch(ids).status()}) {
+    EXPECT_EQ(GetErrorReason(status), reason::kOverloaded) << status;
+    EXPECT_THAT(status.message(), HasSubstr("not sent"));
+  }
+  EXPECT_EQ(client.Delete("a").code(), absl::StatusCode::kUnimplemented);
+  EXPECT_TRUE(client.GetServerInfo().ok());
+  EXPECT_EQ(others, 0);
+  go_on.set_value();
+  held.clear();
+  EXPECT_TRUE(client.Get("x").ok());
 }
 
 TEST_F(ClientFaultsTest, ReconnectsAfterACut) {
