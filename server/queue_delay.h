@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <deque>
 
 #include "absl/time/time.h"
@@ -13,8 +12,7 @@
 namespace tensord {
 
 // Probes wait where calls do: until a socket is read, and until a thread takes
-// what was read. Both happen on the way there and on the way back, so that
-// calls wait for half as long as a probe takes.
+// what was read.
 //
 // The least of what the probes of the last tenth of a second say is what
 // counts, as in controlled delay (CoDel, RFC 8289, section 4.4): a burst or a
@@ -27,51 +25,51 @@ class QueueDelay {
   static constexpr std::chrono::milliseconds kWindow{100};
 
   // A probe sets out.
-  void Sent(Time now) { under_way_.push_back(now); }
+  void Sent(Time now) { waiting_.push_back(now); }
 
-  // The probe that was sent at that time is back.
-  void Returned(Time sent, Time now) {
-    returned_.push_back({now, now - sent});
-    Lost(sent);
+  // It is the turn of a probe: of the first that waits, as they come in the
+  // order in which they were sent.
+  void Arrived(Time now) {
+    if (waiting_.empty()) return;
+    waits_.push_back({now, now - waiting_.front()});
+    waiting_.pop_front();
   }
 
-  // The probe that was sent at that time says nothing.
+  // The probe that was sent at that time does not wait any more.
   void Lost(Time sent) {
-    const auto it = std::find(under_way_.begin(), under_way_.end(), sent);
-    if (it != under_way_.end()) under_way_.erase(it);
+    const auto it = std::find(waiting_.begin(), waiting_.end(), sent);
+    if (it != waiting_.end()) waiting_.erase(it);
   }
-
-  std::size_t under_way() const { return under_way_.size(); }
 
   absl::Duration At(Time now) {
-    while (returned_.size() > 1 && returned_.front().time < now - kWindow) {
-      returned_.pop_front();
+    while (waits_.size() > 1 && waits_.front().end < now - kWindow) {
+      waits_.pop_front();
     }
     Time::duration least{};
-    if (!returned_.empty()) {
-      least = std::min_element(returned_.begin(), returned_.end(),
-                               [](const Round& a, const Round& b) {
-                                 return a.took < b.took;
+    if (!waits_.empty()) {
+      least = std::min_element(waits_.begin(), waits_.end(),
+                               [](const Wait& a, const Wait& b) {
+                                 return a.length < b.length;
                                })
-                  ->took;
+                  ->length;
     }
-    // None of late: those that are under way take longer than what is known.
-    if (!under_way_.empty() &&
-        (returned_.empty() || returned_.back().time < now - kWindow)) {
-      least = std::max(least, now - under_way_.front());
+    // No turn of late: those that wait do so for longer than what is known.
+    if (!waiting_.empty() &&
+        (waits_.empty() || waits_.back().end < now - kWindow)) {
+      least = std::max(least, now - waiting_.front());
     }
-    return absl::FromChrono(least) / 2;
+    return absl::FromChrono(least);
   }
 
  private:
-  struct Round {
-    Time time;
-    Time::duration took;
+  struct Wait {
+    Time end;
+    Time::duration length;
   };
 
   // Both from the oldest to the latest.
-  std::deque<Time> under_way_;
-  std::deque<Round> returned_;
+  std::deque<Time> waiting_;
+  std::deque<Wait> waits_;
 };
 
 }  // namespace tensord

@@ -34,32 +34,44 @@ constexpr absl::Duration kInterval = absl::Milliseconds(20);
 // after it: 300 ms.
 constexpr int kIdleRounds = 15;
 // Enough for one in every interval where they take a third of a second.
-constexpr std::size_t kMaxUnderWay = 16;
+constexpr int kMaxUnderWay = 16;
 
 }  // namespace
 
 // What calls under way refer to, which may outlast the probe. Thread-safe.
 class QueueProbe::Calls : public std::enable_shared_from_this<Calls> {
  public:
-  Calls(const std::shared_ptr<grpc::Channel>& channel, Report report)
-      : stub_(channel), report_(std::move(report)) {}
+  explicit Calls(Report report) : report_(std::move(report)) {}
 
+  void Connect(const std::shared_ptr<grpc::Channel>& channel) {
+    stub_ = std::make_unique<grpc::GenericStub>(channel);
+  }
+
+  // REQUIRES: Connect.
   void Make() {
     const SteadyClock::time_point now = SteadyClock::now();
     {
       MutexLock lock(mutex_);
       Tell(now);
-      if (delay_.under_way() >= kMaxUnderWay) return;
+      if (under_way_ >= kMaxUnderWay) return;
+      ++under_way_;
       delay_.Sent(now);
     }
     const auto call = std::make_shared<Call>();
     HandOver(call.get());
-    stub_.UnaryCall(
+    stub_->UnaryCall(
         &call->context, kHealthCheck, {}, &call->request, &call->response,
-        [call, now, self = shared_from_this()](const grpc::Status& status) {
+        [call, now, self = shared_from_this()](const grpc::Status&) {
           TakeOver(call.get());
-          self->End(now, status.ok());
+          self->End(now);
         });
+  }
+
+  void Arrived() {
+    const SteadyClock::time_point now = SteadyClock::now();
+    MutexLock lock(mutex_);
+    delay_.Arrived(now);
+    Tell(now);
   }
 
   // Reports nothing from here on.
@@ -76,26 +88,32 @@ class QueueProbe::Calls : public std::enable_shared_from_this<Calls> {
     grpc::ByteBuffer response;
   };
 
-  void End(SteadyClock::time_point sent, bool ok) {
-    const SteadyClock::time_point now = SteadyClock::now();
+  void End(SteadyClock::time_point sent) {
     MutexLock lock(mutex_);
-    // A server that stops answers no more.
-    ok ? delay_.Returned(sent, now) : delay_.Lost(sent);
-    Tell(now);
+    --under_way_;
+    // A server that stops takes no more.
+    delay_.Lost(sent);
   }
 
   void Tell(SteadyClock::time_point now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (report_ != nullptr) report_(delay_.At(now));
   }
 
-  grpc::GenericStub stub_;
+  std::unique_ptr<grpc::GenericStub> stub_;
   Mutex mutex_;
   Report report_ ABSL_GUARDED_BY(mutex_);
   QueueDelay delay_ ABSL_GUARDED_BY(mutex_);
+  // Some of which have arrived.
+  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-absl::StatusOr<std::unique_ptr<QueueProbe>> QueueProbe::Start(
-    grpc::Server& server, IsBusy is_busy, Report report) {
+QueueProbe::QueueProbe(IsBusy is_busy, Report report)
+    : is_busy_(std::move(is_busy)),
+      calls_(std::make_shared<Calls>(std::move(report))) {}
+
+QueueProbe::~QueueProbe() { Stop(); }
+
+absl::Status QueueProbe::Start(grpc::Server& server) {
   std::array<int, 2> ends;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
                  ends.data()) != 0) {
@@ -103,26 +121,29 @@ absl::StatusOr<std::unique_ptr<QueueProbe>> QueueProbe::Start(
   }
   // Both own what they get.
   grpc::AddInsecureChannelFromFd(&server, ends[0]);
-  const std::shared_ptr<grpc::Channel> channel =
-      grpc::CreateInsecureChannelFromFd("queue-probe", ends[1]);
-  return std::unique_ptr<QueueProbe>(new QueueProbe(
-      std::make_shared<Calls>(channel, std::move(report)), std::move(is_busy)));
+  calls_->Connect(grpc::CreateInsecureChannelFromFd("queue-probe", ends[1]));
+  repeater_.emplace(kInterval, [this] { MakeCall(); });
+  return absl::OkStatus();
 }
 
-QueueProbe::QueueProbe(std::shared_ptr<Calls> calls, IsBusy is_busy)
-    : calls_(std::move(calls)),
-      is_busy_(std::move(is_busy)),
-      repeater_(kInterval, [this] {
-        if (!is_busy_() && ++idle_rounds_ < kIdleRounds) return;
-        idle_rounds_ = 0;
-        calls_->Make();
-      }) {}
+void QueueProbe::Stop() {
+  repeater_.reset();
+  calls_->Stop();
+}
 
-QueueProbe::~QueueProbe() { calls_->Stop(); }
+void QueueProbe::MakeCall() {
+  if (!is_busy_() && ++idle_rounds_ < kIdleRounds) return;
+  idle_rounds_ = 0;
+  calls_->Make();
+}
 
-bool IsQueueProbe(std::string_view method,
-                  const grpc::ServerContextBase& call) {
-  return method == kHealthCheck && call.peer().starts_with(kPeerPrefix);
+bool QueueProbe::Takes(std::string_view method,
+                       const grpc::ServerContextBase& call) {
+  if (method != kHealthCheck || !call.peer().starts_with(kPeerPrefix)) {
+    return false;
+  }
+  calls_->Arrived();
+  return true;
 }
 
 }  // namespace tensord

@@ -7,22 +7,24 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/repeater.h"
 
 namespace tensord {
 
-// Calls the server's health check over a pair of sockets, until it is
-// destroyed: every 20 ms while there are calls, else three times a second. Both
-// ends are served by gRPC's threads for calls, as those of clients are.
+// Calls the server's health check over a pair of sockets, once it is started:
+// every 20 ms while there are calls, else three times a second. Its end of the
+// sockets is served by gRPC's threads for calls, as those of clients are, so
+// that the calls wait as long for their turn.
 //
 // A thread of gRPC 1.51's queue for calls, which a process has one of, that had
 // nothing to do for a second sleeps for a tenth of one, whatever comes
 // meanwhile: where all do, calls to a server with little to do wait as long.
-// The probes come often enough for one to be awake.
+// These calls come often enough for one to be awake.
 class QueueProbe {
  public:
   // How long calls wait for their turn; told by one thread at a time.
@@ -30,31 +32,35 @@ class QueueProbe {
   // Whether there were calls since it was last asked.
   using IsBusy = std::function<bool()>;
 
-  // The server, which has to be running, and what the functions refer to
-  // outlive the probe. Errors of socketpair(2), as where the process can have
-  // no more files.
-  static absl::StatusOr<std::unique_ptr<QueueProbe>> Start(grpc::Server& server,
-                                                           IsBusy is_busy,
-                                                           Report report);
+  // What the functions refer to outlives the probe.
+  QueueProbe(IsBusy is_busy, Report report);
   ~QueueProbe();
   QueueProbe(const QueueProbe&) = delete;
   QueueProbe& operator=(const QueueProbe&) = delete;
 
+  // Calls the server, which has to be running, until Stop. Errors of
+  // socketpair(2), as where the process can have no more files.
+  absl::Status Start(grpc::Server& server);
+
+  // Calls and reports no more from here on.
+  void Stop();
+
+  // Whether `call`, to `method`, which the server begins with, is one of these:
+  // by its peer, which no client has. Takes note that its turn has come. The
+  // server has to ask of every call, once. Thread-safe.
+  bool Takes(std::string_view method, const grpc::ServerContextBase& call);
+
  private:
   class Calls;
 
-  QueueProbe(std::shared_ptr<Calls> calls, IsBusy is_busy);
+  void MakeCall();
 
-  const std::shared_ptr<Calls> calls_;
   const IsBusy is_busy_;
+  const std::shared_ptr<Calls> calls_;
   // Since the last call.
   int idle_rounds_ = 0;
-  Repeater repeater_;
+  std::optional<Repeater> repeater_;
 };
-
-// Whether `call`, to `method`, is one of these. By its peer, which no client
-// has.
-bool IsQueueProbe(std::string_view method, const grpc::ServerContextBase& call);
 
 }  // namespace tensord
 

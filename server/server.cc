@@ -194,11 +194,8 @@ class RunningServer final : public Server {
     health_->SetServing();
     device_watch_.emplace(devices_, *health_, options.log_format);
     device_watch_->Look();
-    auto queue_probe = QueueProbe::Start(
-        *server_, [this] { return load_shedder_.TakeBusy(); },
-        [this](absl::Duration delay) { load_shedder_.SetQueueDelay(delay); });
-    if (!queue_probe.ok()) return queue_probe.status();
-    queue_probe_ = *std::move(queue_probe);
+    status = queue_probe_.Start(*server_);
+    if (!status.ok()) return status;
     sweeper_.emplace(kSweepInterval, [this] {
       device_watch_->Look();
       access_files_->Look([this](std::string_view what, absl::Status result) {
@@ -232,7 +229,7 @@ class RunningServer final : public Server {
       if (server_ != nullptr) Drain(grace);
       // A server that could not start has none.
       if (tenants_.has_value()) tenants_->DropUploads();
-      queue_probe_.reset();
+      queue_probe_.Stop();
       sweeper_.reset();
       trimmers_.clear();
       endpoint_.reset();
@@ -354,8 +351,8 @@ class RunningServer final : public Server {
     std::vector<
         std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
         factories;
-    factories.push_back(
-        NewCallInterceptorFactory(&inflight_, std::move(observers)));
+    factories.push_back(NewCallInterceptorFactory(&inflight_, &queue_probe_,
+                                                  std::move(observers)));
     builder.experimental().SetInterceptorCreators(std::move(factories));
   }
 
@@ -413,6 +410,9 @@ class RunningServer final : public Server {
   DeviceQuotas quotas_;
   InflightCalls inflight_;
   LoadShedder load_shedder_;
+  QueueProbe queue_probe_{
+      [this] { return load_shedder_.TakeBusy(); },
+      [this](absl::Duration delay) { load_shedder_.SetQueueDelay(delay); }};
   StreamWatch stream_watch_;
   // Looked at by the metrics, and made later.
   std::optional<Tenants> tenants_;
@@ -432,7 +432,6 @@ class RunningServer final : public Server {
   // Used by the sweeper once that runs.
   std::optional<DeviceWatch> device_watch_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
-  std::unique_ptr<QueueProbe> queue_probe_;
   std::optional<Repeater> sweeper_;
   // One for each device that may wait.
   std::vector<std::unique_ptr<Repeater>> trimmers_;

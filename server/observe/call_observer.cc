@@ -54,6 +54,7 @@ std::string RandomId() {
 
 struct Watchers {
   InflightCalls* inflight;
+  QueueProbe* queue_probe;
   std::vector<CallObserver*> observers;
 };
 
@@ -198,7 +199,7 @@ class CallInterceptorFactory final
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       ServerRpcInfo* info) override {
-    if (IsQueueProbe(info->method(), *info->server_context())) {
+    if (watchers_.queue_probe->Takes(info->method(), *info->server_context())) {
       return nullptr;
     }
     return new CallInterceptor(&watchers_, info);
@@ -211,10 +212,10 @@ class CallInterceptorFactory final
 }  // namespace
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>
-NewCallInterceptorFactory(InflightCalls* inflight,
+NewCallInterceptorFactory(InflightCalls* inflight, QueueProbe* queue_probe,
                           std::vector<CallObserver*> observers) {
   return std::make_unique<CallInterceptorFactory>(
-      Watchers{inflight, std::move(observers)});
+      Watchers{inflight, queue_probe, std::move(observers)});
 }
 
 }  // namespace tensord

@@ -13,6 +13,7 @@
 #include "grpcpp/support/server_interceptor.h"
 #include "grpcpp/support/status_code_enum.h"
 #include "server/observe/trace_context.h"
+#include "server/queue_probe.h"
 
 namespace tensord {
 
@@ -73,12 +74,12 @@ class InflightCalls {
   std::atomic<std::int64_t> probes_{0};
 };
 
-// For ServerBuilder: counts every call in `inflight` until all of it is sent
-// and received, and tells `observers`; sends back the client's `x-request-id`,
-// and a `traceparent` where the client sent one. All pointers outlive the
-// server.
+// For ServerBuilder: hands the calls of `queue_probe` over to it, counts every
+// other call in `inflight` until all of it is sent and received, and tells
+// `observers`; sends back the client's `x-request-id`, and a `traceparent`
+// where the client sent one. All pointers outlive the server.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>
-NewCallInterceptorFactory(InflightCalls* inflight,
+NewCallInterceptorFactory(InflightCalls* inflight, QueueProbe* queue_probe,
                           std::vector<CallObserver*> observers);
 
 }  // namespace tensord

@@ -1,6 +1,7 @@
 #include "client/cpp/src/call_window.h"
 
 #include <algorithm>
+#include <string>
 
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
@@ -29,9 +30,10 @@ absl::Status Refusal(double size) {
   return status;
 }
 
-bool IsOverload(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kResourceExhausted &&
-         GetErrorReason(status) == reason::kOverloaded;
+bool AsksForLess(const absl::Status& status) {
+  if (status.code() != absl::StatusCode::kResourceExhausted) return false;
+  const std::string why = GetErrorReason(status);
+  return why == reason::kOverloaded || why == reason::kTooManyRequests;
 }
 
 }  // namespace
@@ -53,15 +55,20 @@ absl::StatusOr<CallWindow::Place> CallWindow::Enter(Urgency urgency, Time now) {
 
 void CallWindow::Answered(const absl::Status& status, std::uint32_t reductions,
                           Time now) {
-  const bool is_overload = IsOverload(status);
-  if (!is_overload && size_ == kUnbounded) return;
+  const bool is_refusal = AsksForLess(status);
+  if (!is_refusal && size_ == kUnbounded) return;
   MutexLock lock(mutex_);
-  if (!is_overload) {
+  if (is_refusal) {
+    refusal_ = now;
+  } else {
     EndIfOver(now);
     if (status.ok()) size_ = size_ + 1 / size_;
-    return;
+    // Of calls that come too late nobody hears whether they were refused.
+    if (size_ == kUnbounded ||
+        status.code() != absl::StatusCode::kDeadlineExceeded) {
+      return;
+    }
   }
-  refusal_ = now;
   // What was sent before says nothing of the smaller window.
   if (reductions != reductions_) return;
   ++reductions_;

@@ -25,10 +25,10 @@ enum class Urgency { kOrdinary, kEssential };
 //
 // The bound changes as TCP's congestion window does (RFC 5681, section 3.1).
 // There is none until the server refuses a call for its load
-// (RESOURCE_EXHAUSTED, OVERLOADED); then it is half of what is under way, one
-// call at least. It grows by one for every window that is answered, and halves
-// again if a call that was sent since is refused. A second without such a
-// refusal ends it. Thread-safe.
+// (RESOURCE_EXHAUSTED: OVERLOADED, TOO_MANY_REQUESTS); then it is half of what
+// is under way, one call at least. It grows by one for every window that is
+// answered, and halves again if a call that was sent since is refused, or not
+// answered in time. A second without such a refusal ends it. Thread-safe.
 class CallWindow {
  public:
   using Time = std::chrono::steady_clock::time_point;

@@ -45,9 +45,9 @@ TEST_F(CallWindowTest, LetsEverythingThroughWhileTheServerIsWell) {
   auto place = Enter();
   for (const absl::Status& status :
        {absl::OkStatus(), absl::UnavailableError(""),
-        absl::ResourceExhaustedError(""),
+        absl::DeadlineExceededError(""), absl::ResourceExhaustedError(""),
         MakeError(absl::StatusCode::kResourceExhausted,
-                  reason::kTooManyRequests, "")}) {
+                  reason::kMemoryExhausted, "")}) {
     place->Answered(status, now_);
     EXPECT_EQ(Room(), 1000) << status;
   }
@@ -61,6 +61,33 @@ TEST_F(CallWindowTest, HalvesWhatIsUnderWay) {
   EXPECT_EQ(Room(), 0);
   places.pop_back();
   EXPECT_EQ(Room(), 1);
+}
+
+TEST_F(CallWindowTest, HalvesWhereTooManyCallsAreUnderWay) {
+  {
+    auto places = EnterMany(40);
+    places.back().Answered(MakeError(absl::StatusCode::kResourceExhausted,
+                                     reason::kTooManyRequests, ""),
+                           now_);
+  }
+  EXPECT_EQ(Room(), 20);
+}
+
+TEST_F(CallWindowTest, HalvesAgainWhereCallsAreNotAnsweredInTime) {
+  auto places = EnterMany(64);
+  places[0].Answered(kOverloaded, now_);
+  // Sent before.
+  places[1].Answered(absl::DeadlineExceededError(""), now_);
+  places.clear();
+  EXPECT_EQ(Room(), 32);
+  places = EnterMany(32);
+  places[0].Answered(absl::DeadlineExceededError(""), now_);
+  places.clear();
+  EXPECT_EQ(Room(), 16);
+  // That says nothing of when the server was overloaded last.
+  now_ += milliseconds(1000);
+  Enter()->Answered(absl::DeadlineExceededError(""), now_);
+  EXPECT_EQ(Room(), 1000);
 }
 
 TEST_F(CallWindowTest, RefusesAsTheServerDoes) {
