@@ -16,7 +16,9 @@
 namespace tensord::client {
 
 // Whether an overloaded server may be spared a call. Essential are those that
-// it takes to connect, and to give back what the server holds.
+// it takes to connect, to give back what the server holds, and to end what has
+// begun: parts of an array, which would wait for each other, and the rest of
+// one.
 enum class Urgency { kOrdinary, kEssential };
 
 // Bounds how many calls of a client are under way while the server is

@@ -222,9 +222,11 @@ class ClientImpl : public std::enable_shared_from_this<ClientImpl> {
 
   // Streams; client_transfer.cc has them.
 
-  // A stream over connection `i`.
-  Done Stream(const Execution& execution, std::size_t i, const char* method,
-              client::MessageSource& source, client::MessageSink& sink);
+  // A stream over connection `i`. Errors of CallWindow::Enter and
+  // RunStreamCall.
+  Done Stream(const Execution& execution, client::Urgency urgency,
+              std::size_t i, const char* method, client::MessageSource& source,
+              client::MessageSink& sink);
   // Sends the array of `plan` after `declaration`, over as many connections as
   // are worth it.
   Answer<TensorInfo> Upload(const Execution& execution,

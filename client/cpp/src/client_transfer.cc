@@ -79,14 +79,20 @@ bool IsUnknownUpload(const absl::Status& progress) {
   return why == reason::kUploadNotFound || why == reason::kUploadDenied;
 }
 
+// Of a stream that may belong to something that has begun: a part of an array,
+// or the rest of one.
+client::Urgency UrgencyOf(bool has_begun) {
+  return has_begun ? client::Urgency::kEssential : client::Urgency::kOrdinary;
+}
+
 }  // namespace
 
-ClientImpl::Done ClientImpl::Stream(const Execution& execution, std::size_t i,
+ClientImpl::Done ClientImpl::Stream(const Execution& execution,
+                                    client::Urgency urgency, std::size_t i,
                                     const char* method,
                                     client::MessageSource& source,
                                     client::MessageSink& sink) {
-  absl::StatusOr<client::CallWindow::Place> place =
-      window_.Enter(client::Urgency::kOrdinary);
+  auto place = window_.Enter(urgency);
   if (!place.ok()) co_return place.status();
   const absl::Status status = co_await client::RunStreamCall(
       execution, connections_.Get(i), method, source, sink);
@@ -166,7 +172,10 @@ ClientImpl::Answer<std::optional<TensorInfo>> ClientImpl::UploadPart(
       client::ArraySource source(client::SerializeMessage(first), plan,
                                  chunk_bytes_, options_.checksums,
                                  {position, range.end}, meter);
-      status = co_await Stream(execution, i, kUploadMethod, source, sink);
+      status = co_await Stream(
+          execution,
+          UrgencyOf(declaration.has_part() || position > range.begin), i,
+          kUploadMethod, source, sink);
       co_await source.Settle(execution);
     }
     const std::optional<absl::Duration> pause = retry.Next(status);
@@ -315,7 +324,8 @@ ClientImpl::Done ClientImpl::ReadPart(const Execution& execution,
     request.set_read_limit(range.end - begin);
     client::SingleMessage source(client::SerializeMessage(request));
     absl::Status status =
-        co_await Stream(execution, i, kDownloadMethod, source, sink);
+        co_await Stream(execution, UrgencyOf(is_part || begin > range.begin), i,
+                        kDownloadMethod, source, sink);
     if (status.ok()) {
       throttle_.Succeeded();
       co_return sink.CheckComplete();
@@ -366,7 +376,8 @@ ClientImpl::Done ClientImpl::Convert(const Execution& execution,
                                  Whole(plan->total_bytes), sent);
       client::ArraySink sink(*expected, Whole(*expected),
                              static_cast<std::byte*>(destination), received);
-      status = co_await Stream(execution, 0, kConvertMethod, source, sink);
+      status = co_await Stream(execution, client::Urgency::kOrdinary, 0,
+                               kConvertMethod, source, sink);
       co_await source.Settle(execution);
       if (status.ok()) status = sink.CheckComplete();
     }

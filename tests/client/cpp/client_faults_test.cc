@@ -647,6 +647,63 @@ TEST_F(ClientFaultsTest, SendsLessToAnOverloadedServer) {
   EXPECT_TRUE(client.Get("x").ok());
 }
 
+// Else those that are under way would keep the others from it, for ever.
+TEST_F(ClientFaultsTest, PartsOfAnArrayAreAllSentToAnOverloadedServer) {
+  service_.get = [](const v1::GetTensorRequest& request, v1::Tensor* tensor) {
+    if (request.name() == "tensors/refused") {
+      return Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, "OVERLOADED");
+    }
+    Describe(kBig, tensor);
+    return grpc::Status::OK;
+  };
+  std::atomic<int> sent = 0;
+  std::atomic<int> read = 0;
+  const auto wait_for_all = [](std::atomic<int>& parts) {
+    ++parts;
+    const absl::Time end = absl::Now() + absl::Seconds(10);
+    while (parts < 3 && absl::Now() < end) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+  };
+  service_.upload = [&](Uploads& reader, v1::Tensor* tensor) {
+    v1::UploadTensorRequest first;
+    reader.Read(&first);
+    ReadAll(reader);
+    if (first.declaration().has_part()) wait_for_all(sent);
+    Describe(kBig, tensor);
+    return grpc::Status::OK;
+  };
+  service_.download = [&](const v1::DownloadTensorRequest& request,
+                          Downloads& writer) {
+    wait_for_all(read);
+    writer.Write(Header(kBig));
+    const std::int64_t end = request.read_offset() + request.read_limit();
+    std::int64_t at = request.read_offset();
+    while (at < end) {
+      const std::int64_t size = std::min<std::int64_t>(end - at, 1 << 20);
+      writer.Write(Chunk(at, static_cast<std::size_t>(size)));
+      at += size;
+    }
+    return grpc::Status::OK;
+  };
+  const Client client = ConnectThrice();
+  const auto tensor = client.Get("x");
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  const auto overload = [&] {
+    EXPECT_EQ(GetErrorReason(client.Get("refused").status()),
+              reason::kOverloaded);
+  };
+  overload();
+  absl::Status status = Upload(client);
+  EXPECT_TRUE(status.ok()) << status;
+  overload();
+  Mapping memory(kBig);
+  status = tensor->ReadInto(memory.data(), kBig);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(sent, 3);
+  EXPECT_EQ(read, 3);
+}
+
 TEST_F(ClientFaultsTest, ReconnectsAfterACut) {
   Start();
   FlakyLine line(server_->port());
