@@ -199,6 +199,8 @@ class CallInterceptorFactory final
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       ServerRpcInfo* info) override {
+    // Made by whichever thread read the call.
+    TakeOver(info->server_context());
     if (watchers_.queue_probe->Takes(info->method(), *info->server_context())) {
       return nullptr;
     }
