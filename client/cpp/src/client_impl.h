@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -53,21 +54,16 @@ inline constexpr int kMaxConnections = 64;
 // fits as well: a quarter of what the server takes is the most.
 inline constexpr std::int64_t kBatchBytes = 256 << 10;
 
+template <class T, class... Others>
+inline constexpr bool kIsOneOf = (std::is_same_v<T, Others> || ...);
+
 // Of calls with this request.
 template <class Request>
-inline constexpr client::Urgency kUrgencyOf = client::Urgency::kOrdinary;
-template <>
-inline constexpr client::Urgency kUrgencyOf<v1::GetServerInfoRequest> =
-    client::Urgency::kEssential;
-template <>
-inline constexpr client::Urgency kUrgencyOf<v1::ListDevicesRequest> =
-    client::Urgency::kEssential;
-template <>
-inline constexpr client::Urgency kUrgencyOf<v1::QueryUploadRequest> =
-    client::Urgency::kEssential;
-template <>
-inline constexpr client::Urgency kUrgencyOf<v1::DeleteTensorRequest> =
-    client::Urgency::kEssential;
+inline constexpr client::Urgency kUrgencyOf =
+    kIsOneOf<Request, v1::GetServerInfoRequest, v1::ListDevicesRequest,
+             v1::QueryUploadRequest, v1::DeleteTensorRequest>
+        ? client::Urgency::kEssential
+        : client::Urgency::kOrdinary;
 
 // One call of the API per method, as a task; the methods of Client and
 // RemoteTensor tell what they do. What tasks are given by reference, and this,
