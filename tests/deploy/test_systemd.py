@@ -18,6 +18,7 @@ from server_process import is_sanitized, server_binary
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import confined
+from deploy_harness import run
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/systemd"
@@ -35,19 +36,6 @@ pytestmark = pytest.mark.skipif(
 
 def settings():
     return confined.settings_of(UNIT.read_text())
-
-
-def run(*command):
-    return subprocess.run(
-        [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        cwd=ROOT,
-    )
 
 
 @pytest.fixture(params=[False, True], ids=["cpu", "cuda"])

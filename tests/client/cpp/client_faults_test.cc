@@ -109,16 +109,18 @@ v1::DownloadTensorResponse Chunk(std::int64_t offset, std::size_t size) {
   return response;
 }
 
-// Sends a whole array in chunks, for as long as the client listens.
-void SendAll(std::size_t size, Downloads& writer) {
-  constexpr std::size_t kChunk = 1 << 20;
-  if (!writer.Write(Header(static_cast<std::int64_t>(size)))) return;
-  for (std::size_t at = 0; at < size; at += kChunk) {
-    if (!writer.Write(Chunk(static_cast<std::int64_t>(at),
-                            std::min(kChunk, size - at)))) {
-      return;
-    }
+// Sends these bytes of an array in chunks, for as long as the client listens.
+void SendRange(std::int64_t begin, std::int64_t end, Downloads& writer) {
+  constexpr std::int64_t kChunk = 1 << 20;
+  for (std::int64_t at = begin; at < end; at += kChunk) {
+    const auto size = static_cast<std::size_t>(std::min(kChunk, end - at));
+    if (!writer.Write(Chunk(at, size))) return;
   }
+}
+
+void SendAll(std::size_t size, Downloads& writer) {
+  const auto end = static_cast<std::int64_t>(size);
+  if (writer.Write(Header(end))) SendRange(0, end, writer);
 }
 
 void ReadAll(Uploads& reader) {
@@ -500,13 +502,8 @@ TEST_F(ClientFaultsTest, PartsOfDifferentTensorsAreReadAgainAsAWhole) {
     header.mutable_header()->set_etag(
         is_whole ? "whole" : absl::StrCat(request.read_offset()));
     writer.Write(header);
-    const std::int64_t end = request.read_offset() + request.read_limit();
-    std::int64_t at = request.read_offset();
-    while (at < end) {
-      const std::int64_t size = std::min<std::int64_t>(end - at, 1 << 20);
-      writer.Write(Chunk(at, static_cast<std::size_t>(size)));
-      at += size;
-    }
+    SendRange(request.read_offset(),
+              request.read_offset() + request.read_limit(), writer);
     return grpc::Status::OK;
   };
   const Client client = ConnectThrice();
@@ -677,13 +674,8 @@ TEST_F(ClientFaultsTest, PartsOfAnArrayAreAllSentToAnOverloadedServer) {
                           Downloads& writer) {
     wait_for_all(read);
     writer.Write(Header(kBig));
-    const std::int64_t end = request.read_offset() + request.read_limit();
-    std::int64_t at = request.read_offset();
-    while (at < end) {
-      const std::int64_t size = std::min<std::int64_t>(end - at, 1 << 20);
-      writer.Write(Chunk(at, static_cast<std::size_t>(size)));
-      at += size;
-    }
+    SendRange(request.read_offset(),
+              request.read_offset() + request.read_limit(), writer);
     return grpc::Status::OK;
   };
   const Client client = ConnectThrice();
