@@ -144,17 +144,23 @@ class BusyCallThreads {
   std::array<Call, kMoreThanThreads> calls_;
 };
 
+// Whether it becomes so.
+bool Eventually(const std::function<bool()>& is_so) {
+  const absl::Time end = absl::Now() + kPatience;
+  while (!is_so()) {
+    if (absl::Now() > end) return false;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  return true;
+}
+
 // Until this line is among the metrics.
 void WaitForMetric(const Server& server, const std::string& line) {
-  const absl::Time end = absl::Now() + kPatience;
-  while (absl::Now() < end) {
+  EXPECT_TRUE(Eventually([&] {
     const auto page = HttpGet(server.metrics_address(), "/metrics");
-    if (page.has_value() && page->find("\n" + line + "\n") != page->npos) {
-      return;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  ADD_FAILURE() << "never saw " << line;
+    return page.has_value() && page->find("\n" + line + "\n") != page->npos;
+  })) << "never saw "
+      << line;
 }
 
 // Until the server knows of `count` calls.
@@ -317,11 +323,7 @@ TEST_F(ServerWithDeviceTest, GoesOnWithoutADevice) {
   std::vector<std::thread> stalled;
   for (int i = 0; i < 64; ++i) stalled.emplace_back([this] { Create(8); });
   device_->TakeOutOfService(absl::InternalError("fell off the bus"));
-  const absl::Time end = absl::Now() + kPatience;
-  while (DeviceHealth() != kNotServing && absl::Now() < end) {
-    absl::SleepFor(absl::Milliseconds(10));
-  }
-  EXPECT_EQ(DeviceHealth(), kNotServing);
+  EXPECT_TRUE(Eventually([&] { return DeviceHealth() == kNotServing; }));
   for (const char* name :
        {"", kService, "tensord.v1.TensorService/cpu", "tensord-liveness"}) {
     EXPECT_EQ(Health(channel_, name), kServing) << name;
@@ -717,7 +719,7 @@ TEST_F(ServerTest, RefusesTlsFilesThatDoNotBelongTogether) {
             absl::StatusCode::kInvalidArgument);
 }
 
-// Whichever of these a test wants to see.
+// The value of a series; empty if it is not there.
 std::string Metric(const Server& server, const std::string& series) {
   const std::string page =
       HttpGet(server.metrics_address(), "/metrics").value_or("");
@@ -741,11 +743,10 @@ TEST_F(ServerTest, RefusesAFewCallsWhileAllWaitForTooLong) {
   v1::DeleteTensorRequest remove;
   remove.set_name("tensors/none");
   remove.set_allow_missing(true);
-  const absl::Time end = absl::Now() + kPatience;
-  while (CallUnary(channel, kGetTensor, get.SerializeAsString()).error_code() ==
-             grpc::StatusCode::NOT_FOUND &&
-         absl::Now() < end) {
-  }
+  EXPECT_TRUE(Eventually([&] {
+    return CallUnary(channel, kGetTensor, get.SerializeAsString())
+               .error_code() != grpc::StatusCode::NOT_FOUND;
+  }));
   int refused = 0;
   for (int i = 0; i < kCalls; ++i) {
     const grpc::Status status =
@@ -782,19 +783,15 @@ TEST_F(ServerTest, SeesThatCallsWaitWhileItsThreadsAreBusy) {
                                  &seconds));
     return seconds;
   };
-  const auto wait_until = [&](const auto& is_so) {
-    const absl::Time end = absl::Now() + kPatience;
-    while (!is_so(delay()) && absl::Now() < end) {
-      absl::SleepFor(absl::Milliseconds(10));
-    }
-    EXPECT_TRUE(is_so(delay())) << delay();
-  };
-  wait_until([](double seconds) { return seconds > 0 && seconds < 0.05; });
+  EXPECT_TRUE(Eventually([&] {
+    const double seconds = delay();
+    return seconds > 0 && seconds < 0.05;
+  }));
   {
     const BusyCallThreads busy;
-    wait_until([](double seconds) { return seconds > 0.2; });
+    EXPECT_TRUE(Eventually([&] { return delay() > 0.2; }));
   }
-  wait_until([](double seconds) { return seconds < 0.05; });
+  EXPECT_TRUE(Eventually([&] { return delay() < 0.05; }));
 }
 
 TEST_F(ServerTest, ItsCallsToItselfAreNeitherCountedNorLogged) {
@@ -803,13 +800,8 @@ TEST_F(ServerTest, ItsCallsToItselfAreNeitherCountedNorLogged) {
   options.access_log = LogFormat::kText;
   ::testing::internal::CaptureStderr();
   const auto server = MustStart(options);
-  const auto delay = [&] {
-    return Metric(*server, "tensord_queue_delay_seconds");
-  };
-  const absl::Time end = absl::Now() + kPatience;
-  while (delay() == "0" && absl::Now() < end) {
-  }
-  EXPECT_NE(delay(), "0");
+  EXPECT_TRUE(Eventually(
+      [&] { return Metric(*server, "tensord_queue_delay_seconds") != "0"; }));
   EXPECT_EQ(Health(Connect(server->addresses()[0]), ""), kServing);
   server->Shutdown(absl::ZeroDuration());
   const std::string log = ::testing::internal::GetCapturedStderr();
