@@ -800,8 +800,10 @@ TEST_F(ServerTest, ItsCallsToItselfAreNeitherCountedNorLogged) {
   options.access_log = LogFormat::kText;
   ::testing::internal::CaptureStderr();
   const auto server = MustStart(options);
-  EXPECT_TRUE(Eventually(
-      [&] { return Metric(*server, "tensord_queue_delay_seconds") != "0"; }));
+  EXPECT_TRUE(Eventually([&] {
+    const std::string delay = Metric(*server, "tensord_queue_delay_seconds");
+    return !delay.empty() && delay != "0";
+  }));
   EXPECT_EQ(Health(Connect(server->addresses()[0]), ""), kServing);
   server->Shutdown(absl::ZeroDuration());
   const std::string log = ::testing::internal::GetCapturedStderr();
