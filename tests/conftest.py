@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 pytest.register_assert_rewrite("server_process")
 
-# A machine that runs tests side by side is overloaded, which servers would
-# tell some of the calls.
-os.environ.setdefault("TENSORD_MAX_QUEUE_DELAY_MILLISECONDS", "0")
+import server_process  # noqa: E402
+
+# For servers that other programs start.
+os.environ.update(server_process.SETTINGS)

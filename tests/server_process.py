@@ -10,17 +10,31 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).parents[1]
 START_SECONDS = 60
+# A machine that runs tests side by side is overloaded, which servers would
+# tell some of the calls.
+SETTINGS = {"TENSORD_MAX_QUEUE_DELAY_MILLISECONDS": "0"}
 
 
 def server_binary():
     """The server of this build."""
     built = os.environ.get("TENSORD_SERVER")
-    return pathlib.Path(built or ROOT / "build/release/bin/tensord")
+    return pathlib.Path(built or ROOT / "build/release/bin/tensord").absolute()
 
 
 def is_sanitized():
     """Whether the server of this build is slow because of a sanitizer."""
     return bool({"asan", "tsan"} & {*server_binary().parts})
+
+
+def environment():
+    """What servers of tests inherit: SETTINGS, and no others of whoever runs
+    the tests."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TENSORD_")
+    }
+    return {**inherited, **SETTINGS}
 
 
 class Server:
@@ -40,6 +54,7 @@ class Server:
                     *flags,
                 ],
                 stderr=log,
+                env=environment(),
             )
 
     def wait_until_ready(self):

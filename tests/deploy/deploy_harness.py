@@ -16,7 +16,7 @@ import urllib.request
 import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from server_process import server_binary
+from server_process import environment, server_binary
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -154,12 +154,8 @@ def server(folder, *flags, env=None, binary=None):
     """A server process, its log, once it is ready."""
     log = pathlib.Path(folder) / f"server_{free_port()}.log"
     command = [binary or server_binary(), *flags]
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("TENSORD_")
-    }
-    with running(command, log, env={**inherited, **(env or {})}) as process:
+    variables = {**environment(), **(env or {})}
+    with running(command, log, env=variables) as process:
 
         def is_ready():
             assert process.poll() is None, log.read_text()

@@ -4,11 +4,23 @@ import numpy as np
 import pytest
 
 import wire_harness as harness
+from server_process import environment
 from wire_harness import INVALID_ARGUMENT
 from wire_harness import NOT_FOUND
 from wire_stubs import pb
 
 ARRAY = np.zeros(3, np.float32)
+
+
+def test_servers_have_no_settings_of_whoever_runs_the_tests(monkeypatch):
+    monkeypatch.setenv("TENSORD_MAX_TENSOR_BYTES", "1")
+    monkeypatch.setenv("TENSORD_MAX_QUEUE_DELAY_MILLISECONDS", "1")
+    process = harness.ServerProcess()
+    wire = harness.Wire(process)
+    wire.create(ARRAY)
+    wire.close()
+    assert environment()["TENSORD_MAX_QUEUE_DELAY_MILLISECONDS"] == "0"
+    assert process.stop() == 0
 
 
 def get_unknown(wire):

@@ -5,11 +5,10 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import os
-import pathlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -23,6 +22,12 @@ from google.rpc import status_pb2
 from wire_stubs import REPOSITORY
 from wire_stubs import pb
 from wire_stubs import pb_grpc
+
+# For programs that pytest does not set the path of.
+sys.path.insert(0, str(REPOSITORY / "tests"))
+
+from server_process import environment
+from server_process import server_binary
 
 MIB = 1 << 20
 # Limits of the server that most tests talk to: small, so that what is exactly
@@ -73,23 +78,16 @@ DTYPES = {
 }
 
 
-def server_binary():
-    return pathlib.Path(os.environ.get(
-        "TENSORD_SERVER", REPOSITORY / "build/release/bin/tensord")).absolute()
-
-
 class ServerProcess:
     """A tensord process on a free port of the loopback interface."""
 
     def __init__(self, *flags, metrics=False):
-        environment = {name: value for name, value in os.environ.items()
-                       if not name.startswith("TENSORD_")}
         self._process = subprocess.Popen(
             [server_binary(), "--listen=127.0.0.1:0",
              f"--metrics_listen={'127.0.0.1:0' if metrics else 'none'}",
              *flags],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-            env=environment)
+            env=environment())
         # The latest of what the server said.
         self._lines = []
         self.address = None
