@@ -7,12 +7,18 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/error.h"
 
 namespace tensord {
 namespace {
 
 constexpr std::size_t kMaxIdBytes = 255;
+// Before others get to the store: less than a millisecond.
+constexpr int kSweptAtOnce = 128;
+// For others to get there: whoever takes a mutex again at once is faster than
+// those who have to wake up first.
+constexpr absl::Duration kSweepPause = absl::Microseconds(10);
 
 bool IsIdCharacter(char c) {
   constexpr std::string_view kPunctuation = "._-~:/";
@@ -148,7 +154,7 @@ TensorStore::Claim::~Claim() {
   if (store_ == nullptr) return;
   MutexLock lock(store_->mutex_);
   store_->claims_.erase(id_);
-  if (!store_->index_.contains(id_)) store_->GivePlaceBack();
+  if (!store_->index_.Contains(id_)) store_->GivePlaceBack();
 }
 
 absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
@@ -177,7 +183,7 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Claim::Commit(
   MutexLock lock(store_->mutex_);
   absl::Status status = store_->CheckIfMatch(id_, options_.if_match, now);
   if (!status.ok()) return status;
-  if (store_->index_.contains(id_)) {
+  if (store_->index_.Contains(id_)) {
     dropped.deleted.push_back(store_->Replace(stored));
   } else {
     store_->Link(stored);
@@ -212,7 +218,7 @@ absl::StatusOr<TensorStore::Claim> TensorStore::ClaimId(std::string_view id,
                      absl::StrCat("another call is about to make the tensor ",
                                   QuoteForMessage(id)));
   }
-  const bool is_new = !index_.contains(claimed);
+  const bool is_new = !index_.Contains(claimed);
   if (is_new) status = TakePlace(now, dropped);
   if (!status.ok()) return status;
   absl::Cleanup undo_place = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -234,9 +240,9 @@ absl::StatusOr<std::shared_ptr<const StoredTensor>> TensorStore::Use(
     std::string_view id) {
   const absl::Time now = options_.clock();
   MutexLock lock(mutex_);
-  const auto it = index_.find(absl::string_view(id.data(), id.size()));
-  if (it == index_.end()) return NotFound(id);
-  Entry& entry = it->second->second;
+  const TensorMap::iterator* const position = index_.Find(id);
+  if (position == nullptr) return NotFound(id);
+  Entry& entry = (*position)->second;
   if (IsExpired(*entry.stored, now)) return NotFound(id);
   if (entry.stored->lease != nullptr) entry.stored->lease->Renew(now);
   if (entry.rank.has_value()) CountUse(entry);
@@ -309,23 +315,34 @@ std::optional<std::string> TensorStore::Walk(
 }
 
 std::size_t TensorStore::Sweep() {
+  std::size_t swept = 0;
+  while (const std::optional<std::size_t> dropped = SweepSome()) {
+    swept += *dropped;
+    absl::SleepFor(kSweepPause);
+  }
+  return swept;
+}
+
+std::optional<std::size_t> TensorStore::SweepSome() {
   const absl::Time now = options_.clock();
   Dropped dropped(options_.events);
   MutexLock lock(mutex_);
-  Sweep(now, dropped);
+  if (!SweepSomeLocked(now, dropped)) return std::nullopt;
   return dropped.expired.size();
 }
 
-void TensorStore::Sweep(absl::Time now, Dropped& dropped) {
-  while (!lifetimes_.empty() && lifetimes_.begin()->first <= now) {
+bool TensorStore::SweepSomeLocked(absl::Time now, Dropped& dropped) {
+  for (int i = 0; i < kSweptAtOnce; ++i) {
+    if (lifetimes_.empty() || lifetimes_.begin()->first > now) return i > 0;
     const std::string& id = lifetimes_.begin()->second;
-    Entry& entry = index_.find(id)->second->second;
+    Entry& entry = (*index_.Find(id))->second;
     if (IsExpired(*entry.stored, now)) {
       dropped.expired.push_back(Unlink(id));
     } else {
       Reschedule(entry, entry.stored->end());
     }
   }
+  return true;
 }
 
 std::size_t TensorStore::size() const {
@@ -342,10 +359,12 @@ std::int64_t TensorStore::max_tensors() const {
 
 absl::Status TensorStore::TakePlace(absl::Time now, Dropped& dropped) {
   if (TryTakePlace()) return absl::OkStatus();
-  Sweep(now, dropped);
-  do {
+  while (SweepSomeLocked(now, dropped)) {
     if (TryTakePlace()) return absl::OkStatus();
-  } while (EvictAny(dropped));
+  }
+  while (EvictAny(dropped)) {
+    if (TryTakePlace()) return absl::OkStatus();
+  }
   return places_ >= options_.max_tensors
              ? LimitReached(options_.max_tensors, places_)
              : LimitReached(options_.limit_of_all->max_tensors(),
@@ -461,7 +480,7 @@ std::string TensorStore::NewId() {
     std::string id = absl::StrCat(
         "t-",
         absl::Hex(absl::Uniform<std::uint64_t>(random_), absl::kZeroPad16));
-    if (!index_.contains(id) && !claims_.contains(id)) return id;
+    if (!index_.Contains(id) && !claims_.contains(id)) return id;
   }
 }
 
@@ -484,8 +503,8 @@ absl::Status TensorStore::CheckIfMatch(std::string_view id,
 
 TensorStore::TensorMap::const_iterator TensorStore::Find(
     std::string_view id) const {
-  const auto it = index_.find(absl::string_view(id.data(), id.size()));
-  return it == index_.end() ? tensors_.end() : it->second;
+  const TensorMap::iterator* const position = index_.Find(id);
+  return position == nullptr ? tensors_.end() : *position;
 }
 
 void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
@@ -495,9 +514,9 @@ void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
   absl::Cleanup undo_position = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     tensors_.erase(position);
   };
-  const auto entry = index_.emplace(position->first, position).first;
+  index_.Insert(position->first, position);
   absl::Cleanup undo_entry = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    index_.erase(entry);
+    index_.Erase(position->first);
   };
   Order rank = NewRank(position->second, *position->second.stored);
   if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
@@ -508,8 +527,7 @@ void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
 
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
-  const TensorMap::iterator position = index_.find(stored->id)->second;
-  Entry& entry = position->second;
+  Entry& entry = (*index_.Find(stored->id))->second;
   Order rank = NewRank(entry, *stored);
   Reschedule(entry, stored->end());
   DropRank(entry);
@@ -534,11 +552,10 @@ void TensorStore::Reschedule(Entry& entry, absl::Time due) {
 }
 
 std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
-  const auto it = index_.find(absl::string_view(id.data(), id.size()));
-  const TensorMap::iterator position = it->second;
+  const TensorMap::iterator position = *index_.Find(id);
   DropRank(position->second);
   const Entry entry = std::move(position->second);
-  index_.erase(it);
+  index_.Erase(id);
   tensors_.erase(position);
   if (entry.due != absl::InfiniteFuture()) {
     lifetimes_.erase({entry.due, entry.stored->id});

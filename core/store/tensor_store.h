@@ -11,7 +11,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -22,10 +21,10 @@
 #include "absl/random/random.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/device/device.h"
 #include "core/mutex.h"
+#include "core/store/id_index.h"
 #include "core/store/lease.h"
 #include "core/store/tensor_limit.h"
 #include "core/tensor.h"
@@ -193,8 +192,13 @@ class TensorStore {
       absl::FunctionRef<bool(const std::shared_ptr<const StoredTensor>&)> visit)
       const;
 
-  // Drops what has expired; returns how many.
+  // Drops what has expired, and lets others get to the store meanwhile; returns
+  // how many.
   std::size_t Sweep();
+
+  // The same with some of it, at once: nothing if there is none to look at,
+  // else how many, which may be 0 where leases were renewed.
+  std::optional<std::size_t> SweepSome();
 
   // Drops the least recently used tensors whose memory on `device` returns with
   // them: one that shares its buffer with no other, or all that share one.
@@ -240,13 +244,14 @@ class TensorStore {
   // The end of tensors_ if there is none.
   TensorMap::const_iterator Find(std::string_view id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // A place for the tensor of a new claim; drops what has expired if there is
-  // none, then what may be evicted.
+  // A place for the tensor of a new claim; if there is none, drops as much of
+  // what has expired as makes one, then of what may be evicted.
   absl::Status TakePlace(absl::Time now, Dropped& dropped)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TryTakePlace() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GivePlaceBack() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Sweep(absl::Time now, Dropped& dropped)
+  // Whether there was some to look at.
+  bool SweepSomeLocked(absl::Time now, Dropped& dropped)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Of the device's tensors that may be evicted.
   Order& OrderOf(Device device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -289,16 +294,12 @@ class TensorStore {
   // Sets the etags of this store apart from those of another run.
   const std::uint64_t etag_salt_;
   TensorMap tensors_ ABSL_GUARDED_BY(mutex_);
-  // By id, in fewer steps than a map of many takes. Keys are those of tensors_.
-  // Of the standard library, as the claims are: when memory runs out as they
-  // grow, these stay what they were. Hashed with a seed, since clients choose
-  // ids.
-  std::unordered_map<absl::string_view, TensorMap::iterator,
-                     absl::Hash<absl::string_view>>
-      index_ ABSL_GUARDED_BY(mutex_);
+  // In fewer steps than a map of many takes. Ids are the keys of tensors_.
+  IdIndex<TensorMap::iterator> index_ ABSL_GUARDED_BY(mutex_);
   // Ids of the tensors that expire, in the order of Entry::due.
   std::set<std::pair<absl::Time, std::string>> lifetimes_
       ABSL_GUARDED_BY(mutex_);
+  // Of the standard library for the same reason as the index.
   std::unordered_set<std::string, absl::Hash<std::string>> claims_
       ABSL_GUARDED_BY(mutex_);
   // One for each device that had such tensors.

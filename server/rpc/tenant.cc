@@ -14,7 +14,7 @@ Tenant::Tenant(std::string name, const ServiceContext& context,
                  context_.limits.max_tensor_bytes,
                  [this](Device device) {
                    return context_.uploads->DropOldest(device) ||
-                          context_.store->Sweep() > 0 ||
+                          context_.store->SweepSome().has_value() ||
                           context_.store->Evict(device);
                  }),
       calls_(context_, allocator_),

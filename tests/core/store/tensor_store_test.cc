@@ -440,6 +440,61 @@ TEST_F(TensorStoreTest, SweepDropsWhatHasExpired) {
   EXPECT_THAT(ListIds(), ElementsAre("d"));
 }
 
+TEST_F(TensorStoreTest, SweepsSomeAtATime) {
+  constexpr std::size_t kTensors = 1000;
+  for (std::size_t i = 0; i < kTensors; ++i) {
+    Put(absl::StrCat(i), absl::Seconds(10));
+  }
+  EXPECT_EQ(store_.SweepSome(), std::nullopt);
+  Pass(absl::Seconds(10));
+  std::size_t swept = 0;
+  int times = 0;
+  while (const auto some = store_.SweepSome()) {
+    swept += *some;
+    ++times;
+    EXPECT_EQ(store_.size(), kTensors - swept);
+  }
+  EXPECT_EQ(swept, kTensors);
+  EXPECT_GT(times, 5);
+}
+
+TEST_F(TensorStoreTest, SweepsNothingOfRenewedLeases) {
+  PutLeased("a", absl::Seconds(10));
+  Pass(absl::Seconds(9));
+  ASSERT_TRUE(store_.Use("a").ok());
+  Pass(absl::Seconds(9));
+  EXPECT_EQ(store_.SweepSome(), 0U) << "it was due";
+  EXPECT_EQ(store_.SweepSome(), std::nullopt);
+  EXPECT_TRUE(store_.Get("a").ok());
+}
+
+// How many tensors a store has left when the first of it expires.
+struct SizeAtExpiry final : StoreEvents {
+  void Expired(Device) override {
+    if (!size.has_value()) size = store->size();
+  }
+  void Evicted(Device) override {}
+  const TensorStore* store = nullptr;
+  std::optional<std::size_t> size;
+};
+
+TEST_F(TensorStoreTest, SweepLetsOthersGetToTheStore) {
+  constexpr std::size_t kTensors = 1000;
+  SizeAtExpiry events;
+  TensorStore store({.clock = [this] { return now_; }, .events = &events});
+  events.store = &store;
+  for (std::size_t i = 0; i < kTensors; ++i) {
+    auto claim = store.ClaimId(absl::StrCat(i));
+    ASSERT_TRUE((*std::move(claim))
+                    .Commit(MakeTensor(), {.ttl = absl::Seconds(10)})
+                    .ok());
+  }
+  Pass(absl::Seconds(10));
+  EXPECT_EQ(store.Sweep(), kTensors);
+  ASSERT_TRUE(events.size.has_value());
+  EXPECT_GT(*events.size, kTensors / 2);
+}
+
 TEST_F(TensorStoreTest, UpdateMovesTheEndOfALife) {
   Put("a", absl::Seconds(10));
   Put("b", absl::Seconds(10));
