@@ -17,15 +17,20 @@ namespace {
 thread_local std::size_t largest_allocation = 0;
 }  // namespace
 
-void* operator new(std::size_t size) {
+// Not inlined, as GCC takes one of a pair that is for a mistake.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   largest_allocation = std::max(largest_allocation, size);
   if (void* const memory = std::malloc(std::max<std::size_t>(size, 1))) {
     return memory;
   }
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
 
 namespace tensord {
 namespace {
