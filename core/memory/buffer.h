@@ -32,12 +32,19 @@ class Buffer {
   // Unique among all buffers of this process, for ever.
   std::uint64_t id() const { return id_; }
 
+  // For the store of the tensors that have this buffer, which calls these under
+  // its lock: one more of them, and whether it is the first; one less, and
+  // whether it was the last.
+  bool AddStoredTensor() const { return stored_tensors_++ == 0; }
+  bool RemoveStoredTensor() const { return --stored_tensors_ == 0; }
+
  private:
   Device device_;
   std::byte* data_;
   std::size_t size_bytes_;
   std::shared_ptr<void> owner_;
   std::uint64_t id_;
+  mutable std::int64_t stored_tensors_ = 0;
 };
 
 }  // namespace tensord

@@ -350,6 +350,14 @@ std::size_t TensorStore::size() const {
   return tensors_.size();
 }
 
+DeviceUsage TensorStore::UsageOf(Device device) const {
+  MutexLock lock(mutex_);
+  for (const OnDevice& known : on_devices_) {
+    if (known.device == device) return known.usage;
+  }
+  return {};
+}
+
 std::int64_t TensorStore::max_tensors() const {
   return options_.limit_of_all == nullptr
              ? options_.max_tensors
@@ -384,7 +392,7 @@ bool TensorStore::Evict(Device device) {
         found.push_back(&entry);
         return std::ssize(found) == buffer.use_count();
       };
-  const Entry* const last = FindEvictable(OrderOf(device), completes);
+  const Entry* const last = FindEvictable(On(device).order, completes);
   if (last == nullptr) return false;
   for (const Entry* const entry :
        sharers.at(last->stored->tensor.buffer().get())) {
@@ -397,7 +405,7 @@ bool TensorStore::EvictAny(Dropped& dropped) {
   const auto may_go = [this](const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
                           mutex_) { return IsIdle(entry); };
   const Entry* oldest = nullptr;
-  for (DeviceOrder& candidates : orders_) {
+  for (OnDevice& candidates : on_devices_) {
     const Entry* const entry = FindEvictable(candidates.order, may_go);
     if (entry == nullptr) continue;
     if (oldest == nullptr || entry->last_use < oldest->last_use) oldest = entry;
@@ -422,17 +430,34 @@ const TensorStore::Entry* TensorStore::FindEvictable(
   return nullptr;
 }
 
-TensorStore::Order& TensorStore::OrderOf(Device device) {
-  for (DeviceOrder& known : orders_) {
-    if (known.device == device) return known.order;
+TensorStore::OnDevice& TensorStore::On(Device device) {
+  for (OnDevice& known : on_devices_) {
+    if (known.device == device) return known;
   }
-  return orders_.emplace_back(DeviceOrder{device, {}}).order;
+  return on_devices_.emplace_back(OnDevice{.device = device});
+}
+
+void TensorStore::AddToUsage(const StoredTensor& stored) {
+  const Buffer& buffer = *stored.tensor.buffer();
+  DeviceUsage& usage = On(buffer.device()).usage;
+  ++usage.tensors;
+  if (buffer.AddStoredTensor()) {
+    usage.stored_bytes += static_cast<std::int64_t>(buffer.size_bytes());
+  }
+}
+
+void TensorStore::RemoveFromUsage(const StoredTensor& stored) {
+  const Buffer& buffer = *stored.tensor.buffer();
+  DeviceUsage& usage = On(buffer.device()).usage;
+  --usage.tensors;
+  if (buffer.RemoveStoredTensor()) {
+    usage.stored_bytes -= static_cast<std::int64_t>(buffer.size_bytes());
+  }
 }
 
 TensorStore::Order TensorStore::NewRank(const Entry& entry,
-                                        const StoredTensor& stored) {
+                                        const StoredTensor& stored) const {
   if (!options_.evicts || stored.lease != nullptr) return {};
-  OrderOf(stored.tensor.device());
   return {&entry};
 }
 
@@ -440,18 +465,18 @@ void TensorStore::SetRank(Entry& entry, Order rank) {
   entry.rank.reset();
   if (rank.empty()) return;
   entry.rank = rank.begin();
-  Order& order = OrderOf(entry.stored->tensor.device());
+  Order& order = On(entry.stored->tensor.device()).order;
   order.splice(order.end(), rank);
   entry.last_use = ++uses_;
 }
 
 void TensorStore::DropRank(const Entry& entry) {
   if (!entry.rank.has_value()) return;
-  OrderOf(entry.stored->tensor.device()).erase(*entry.rank);
+  On(entry.stored->tensor.device()).order.erase(*entry.rank);
 }
 
 void TensorStore::CountUse(Entry& entry) {
-  Order& order = OrderOf(entry.stored->tensor.device());
+  Order& order = On(entry.stored->tensor.device()).order;
   order.splice(order.end(), order, *entry.rank);
   entry.last_use = ++uses_;
 }
@@ -508,6 +533,7 @@ TensorStore::TensorMap::const_iterator TensorStore::Find(
 }
 
 void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
+  On(stored->tensor.device());
   const absl::Time due = stored->end();
   const auto position =
       tensors_.emplace(stored->id, Entry{.stored = stored, .due = due}).first;
@@ -521,6 +547,7 @@ void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
   Order rank = NewRank(position->second, *position->second.stored);
   if (due != absl::InfiniteFuture()) lifetimes_.emplace(due, position->first);
   SetRank(position->second, std::move(rank));
+  AddToUsage(*stored);
   std::move(undo_entry).Cancel();
   std::move(undo_position).Cancel();
 }
@@ -528,9 +555,12 @@ void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
   Entry& entry = (*index_.Find(stored->id))->second;
+  On(stored->tensor.device());
   Order rank = NewRank(entry, *stored);
   Reschedule(entry, stored->end());
   DropRank(entry);
+  AddToUsage(*stored);
+  RemoveFromUsage(*entry.stored);
   std::swap(entry.stored, stored);
   SetRank(entry, std::move(rank));
   return stored;
@@ -555,6 +585,7 @@ std::shared_ptr<const StoredTensor> TensorStore::Unlink(std::string_view id) {
   const TensorMap::iterator position = *index_.Find(id);
   DropRank(position->second);
   const Entry entry = std::move(position->second);
+  RemoveFromUsage(*entry.stored);
   index_.Erase(id);
   tensors_.erase(position);
   if (entry.due != absl::InfiniteFuture()) {

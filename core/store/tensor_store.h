@@ -82,6 +82,14 @@ struct ClaimOptions {
   std::string if_match = {};
 };
 
+// What the tensors of a store take on a device. Those that expired count until
+// they are swept.
+struct DeviceUsage {
+  std::int64_t tensors = 0;
+  // Memory that several tensors share counts once.
+  std::int64_t stored_bytes = 0;
+};
+
 // Told of tensors that leave a store without being asked for by name.
 // Implementations are thread-safe, fast, and do not block.
 class StoreEvents {
@@ -208,6 +216,8 @@ class TensorStore {
   // Number of tensors, expired ones that were not swept included.
   std::size_t size() const;
 
+  DeviceUsage UsageOf(Device device) const;
+
   // Most tensors that there may be.
   std::int64_t max_tensors() const;
 
@@ -216,9 +226,10 @@ class TensorStore {
   // Values of tensors_, the least recently used first. A tensor that could not
   // go when it was to be evicted counts as used.
   using Order = std::list<const Entry*>;
-  struct DeviceOrder {
+  struct OnDevice {
     Device device;
-    Order order;
+    Order order = {};
+    DeviceUsage usage = {};
   };
   struct Entry {
     std::shared_ptr<const StoredTensor> stored;
@@ -253,12 +264,15 @@ class TensorStore {
   // Whether there was some to look at.
   bool SweepSomeLocked(absl::Time now, Dropped& dropped)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Of the device's tensors that may be evicted.
-  Order& OrderOf(Device device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Fails to allocate only where nothing was ever stored on the device.
+  OnDevice& On(Device device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddToUsage(const StoredTensor& stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RemoveFromUsage(const StoredTensor& stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A node for the order that `entry`, with `stored`, belongs in; empty if in
   // none.
-  Order NewRank(const Entry& entry, const StoredTensor& stored)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Order NewRank(const Entry& entry, const StoredTensor& stored) const;
   // Puts the entry, which is in no order, at the end of that of its device.
   void SetRank(Entry& entry, Order rank) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes the entry out of its order.
@@ -302,8 +316,8 @@ class TensorStore {
   // Of the standard library for the same reason as the index.
   std::unordered_set<std::string, absl::Hash<std::string>> claims_
       ABSL_GUARDED_BY(mutex_);
-  // One for each device that had such tensors.
-  std::vector<DeviceOrder> orders_ ABSL_GUARDED_BY(mutex_);
+  // One for each device that had tensors.
+  std::vector<OnDevice> on_devices_ ABSL_GUARDED_BY(mutex_);
   std::uint64_t uses_ ABSL_GUARDED_BY(mutex_) = 0;
   // Ids that belong to a tensor, to a claim, or to both; each takes a place of
   // the limits.

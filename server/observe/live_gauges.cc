@@ -12,7 +12,6 @@
 
 #include "prometheus/collectable.h"
 #include "prometheus/metric_family.h"
-#include "server/observe/device_usage.h"
 
 namespace tensord {
 namespace {
@@ -149,8 +148,9 @@ class LiveGauges final : public prometheus::Collectable {
       }
       return all;
     };
-    for (const auto& [device, usage] :
-         UsagesOf(*tenant.store, *sources_.devices)) {
+    for (const auto& backend : sources_.devices->backends()) {
+      const Device device = backend->device();
+      const DeviceUsage usage = tenant.store->UsageOf(device);
       Add(tensors, labels(device, nullptr), usage.tensors);
       Add(memory, labels(device, "stored"), usage.stored_bytes);
       Add(memory, labels(device, "reserved"),

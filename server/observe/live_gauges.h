@@ -57,7 +57,7 @@ struct GaugeSources {
 // that label is not there, nor is it for memory of kind "pinned". Memory of
 // kind "stored" belongs to tensors in the store, each buffer counted once; all
 // else that counts against the limit, such as uploads under way, is "reserved".
-// One look walks the whole store, a page at a time. Thread-safe.
+// Thread-safe.
 std::shared_ptr<prometheus::Collectable> NewLiveGauges(GaugeSources sources);
 
 }  // namespace tensord

@@ -15,7 +15,6 @@
 #include "core/error.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
-#include "server/observe/device_usage.h"
 #include "server/observe/log_line.h"
 #include "server/rpc/call.h"
 #include "server/rpc/uploads.h"
@@ -63,8 +62,9 @@ void Describe(const Tenant& tenant, v1::TenantUsage& usage) {
   usage.set_max_calls(tenant.call_limit().max_calls());
   usage.set_suspended_uploads(
       static_cast<std::int64_t>(context.uploads->suspended()));
-  for (const auto& [device, stored] :
-       UsagesOf(*context.store, *context.devices)) {
+  for (const auto& backend : context.devices->backends()) {
+    const Device device = backend->device();
+    const DeviceUsage stored = context.store->UsageOf(device);
     v1::DeviceUsage& on_device = *usage.add_devices();
     const Quota& quota = QuotasOf(context).Of(device);
     on_device.set_device(DeviceString(device));
@@ -138,7 +138,8 @@ class Service final : public v1::AdminService::CallbackService {
   Unary* Reply(Call& call, Work work) {
     Unary* const reactor = call.DefaultReactor();
     const absl::Status status = Guarded([&] {
-      const auto admitted = admission_.Admit(call, {Scope::kAdmin}, Urgency::kEssential);
+      const auto admitted =
+          admission_.Admit(call, {Scope::kAdmin}, Urgency::kEssential);
       return admitted.ok() ? work() : admitted.status();
     });
     reactor->Finish(Conclude(status, call, *shared_.events));
@@ -150,7 +151,8 @@ class Service final : public v1::AdminService::CallbackService {
   Unary* ReplyLater(Call& call, Work work) {
     Unary* const reactor = call.DefaultReactor();
     const absl::Status status = Guarded([&] {
-      auto admitted = admission_.Admit(call, {Scope::kAdmin}, Urgency::kEssential);
+      auto admitted =
+          admission_.Admit(call, {Scope::kAdmin}, Urgency::kEssential);
       if (!admitted.ok()) return admitted.status();
       // What is posted has to be copyable.
       auto held = std::make_shared<Admitted>(*std::move(admitted));

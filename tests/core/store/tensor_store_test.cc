@@ -655,6 +655,81 @@ TEST_F(TensorStoreTest, LifetimesAreThoseOfAModel) {
   }
 }
 
+// What UsageOf says, counted anew.
+DeviceUsage RecountUsage(const TensorStore& store, Device device) {
+  DeviceUsage usage;
+  std::set<const Buffer*> buffers;
+  for (const auto& stored : ListStored(store)) {
+    const Tensor& tensor = stored->tensor;
+    if (tensor.device() != device) continue;
+    ++usage.tensors;
+    if (buffers.insert(tensor.buffer().get()).second) {
+      usage.stored_bytes +=
+          static_cast<std::int64_t>(tensor.buffer()->size_bytes());
+    }
+  }
+  return usage;
+}
+
+TEST(UsageTest, IsThatOfTheTensorsThatAreThere) {
+  constexpr Device kOther{DeviceType::kCuda, 0};
+  static std::byte memory[64];
+  absl::Time now = absl::UnixEpoch();
+  TensorStore store(
+      {.clock = [&] { return now; }, .max_tensors = 20, .evicts = true});
+  std::vector<std::shared_ptr<const Buffer>> buffers;
+  for (std::size_t i = 1; i <= 12; ++i) {
+    buffers.push_back(std::make_shared<const Buffer>(
+        i % 3 == 0 ? kOther : kCpuDevice, memory, i, nullptr));
+  }
+  std::mt19937 random(1);
+  const auto any_id = [&] { return absl::StrCat(random() % 30); };
+  for (int step = 0; step < 20'000; ++step) {
+    switch (random() % 6) {
+      case 0:
+      case 1: {
+        auto claim = store.ClaimId(any_id(), {.replace = true});
+        ASSERT_TRUE(claim.ok());
+        Lifetime lifetime;
+        if (random() % 4 == 0) lifetime.ttl = absl::Seconds(3);
+        if (random() % 4 == 1) lifetime.lease = absl::Seconds(3);
+        ASSERT_TRUE((*std::move(claim))
+                        .Commit(Tensor(DType::kUInt8, DenseLayout({1}),
+                                       buffers[random() % buffers.size()]),
+                                lifetime)
+                        .ok());
+        break;
+      }
+      case 2:
+        (void)store.Update(any_id(), "", {.lease = absl::Seconds(2)});
+        break;
+      case 3:
+        (void)store.Delete(any_id(), "");
+        break;
+      case 4:
+        // Evict takes none of these, whose buffers the test has as well: the
+        // limit evicts.
+        ASSERT_FALSE(store.Evict(random() % 2 == 0 ? kCpuDevice : kOther));
+        break;
+      default:
+        now += absl::Seconds(1);
+        store.Sweep();
+    }
+    for (const Device device : {kCpuDevice, kOther}) {
+      const DeviceUsage usage = store.UsageOf(device);
+      const DeviceUsage expected = RecountUsage(store, device);
+      ASSERT_EQ(usage.tensors, expected.tensors) << step;
+      ASSERT_EQ(usage.stored_bytes, expected.stored_bytes) << step;
+    }
+  }
+}
+
+TEST(UsageTest, IsNothingWhereNothingWasStored) {
+  const TensorStore store;
+  EXPECT_EQ(store.UsageOf(kCpuDevice).tensors, 0);
+  EXPECT_EQ(store.UsageOf(kCpuDevice).stored_bytes, 0);
+}
+
 void ExpectFull(const absl::Status& status, std::string_view limit,
                 std::string_view used) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
