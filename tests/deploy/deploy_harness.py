@@ -24,7 +24,8 @@ START_SECONDS = 60
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # What deploy/operating.md asks for beside --memory_limit: an eighth of it for
-# free blocks, and this for everything else.
+# free blocks, this for each tensor, and that for everything else.
+BYTES_OF_TENSOR = KIB
 OTHER_BYTES = 512 * MIB
 # And between SIGTERM and SIGKILL beside --drain_seconds.
 STOP_SECONDS = 5
@@ -93,9 +94,17 @@ def size_bytes(text):
     return int(number) * (powers[binary[1]] if binary else 1)
 
 
+def max_tensors():
+    """How many tensors a server holds by default."""
+    described = r"^  --max_tensors=.*?Default: (\d+)\."
+    return int(re.search(described, help_text(), re.M | re.S)[1])
+
+
 def suffices(container_bytes, memory_limit):
     """Whether a server with that limit gets by with so much memory."""
-    return container_bytes >= memory_limit * 9 // 8 + OTHER_BYTES
+    blocks = memory_limit * 9 // 8
+    tensors = max_tensors() * BYTES_OF_TENSOR
+    return container_bytes >= blocks + tensors + OTHER_BYTES
 
 
 def free_port():
