@@ -1,5 +1,6 @@
 """Many calls in one stream, as a stock stub makes them."""
 
+import contextlib
 import random
 import time
 
@@ -7,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
+import process_usage
 import wire_harness as harness
 from wire_harness import ALREADY_EXISTS
 from wire_harness import CALL_SECONDS
@@ -318,3 +320,24 @@ def test_messages_of_the_future_are_read(wire):
                                                   timeout=CALL_SECONDS)
     (response,) = map(pb.BatchResponse.FromString, responses)
     assert response.results[0].tensor.name == SENTINEL
+
+
+def test_small_tensors_take_a_kib_each():
+    """As --help and deploy/operating.md say."""
+    count = 30_000
+    process = harness.ServerProcess(f"--memory_limit={64 * MIB}")
+    with contextlib.closing(harness.Wire(process)) as wire:
+        def store(kind):
+            messages = (request(*(create(np.zeros(2), f"{kind}/{start + i}")
+                                  for i in range(1000)))
+                        for start in range(0, count, 1000))
+            for result in results_of(wire, messages):
+                assert result.WhichOneof("result") == "tensor"
+        # What calls leave behind is there from then on.
+        store("first")
+        before = process_usage.resident_bytes(process.pid)
+        store("second")
+        taken = process_usage.resident_bytes(process.pid) - before
+        if not process_usage.is_sanitized(process.pid):
+            assert taken < 1.1 * 1024 * count, taken / count
+    assert process.stop() == 0
