@@ -61,6 +61,7 @@ def help_text():
 
 
 def run(*command, env=None, timeout=60):
+    """Runs a command with `env` beside what servers of tests inherit."""
     return subprocess.run(
         list(map(str, command)),
         stdin=subprocess.DEVNULL,
@@ -70,7 +71,7 @@ def run(*command, env=None, timeout=60):
         timeout=timeout,
         check=False,
         cwd=ROOT,
-        env=env,
+        env={**environment(), **(env or {})},
     )
 
 
