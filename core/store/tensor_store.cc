@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -533,6 +534,7 @@ TensorStore::TensorMap::const_iterator TensorStore::Find(
 }
 
 void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
+  // Here rather than once something has changed: it may fail.
   On(stored->tensor.device());
   const absl::Time due = stored->end();
   const auto position =
@@ -555,6 +557,7 @@ void TensorStore::Link(const std::shared_ptr<const StoredTensor>& stored) {
 std::shared_ptr<const StoredTensor> TensorStore::Replace(
     std::shared_ptr<const StoredTensor> stored) {
   Entry& entry = (*index_.Find(stored->id))->second;
+  // Before anything changes, as in Link.
   On(stored->tensor.device());
   Order rank = NewRank(entry, *stored);
   Reschedule(entry, stored->end());
