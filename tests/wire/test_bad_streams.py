@@ -189,8 +189,10 @@ def test_one_byte_chunks_D70(wire):
     array = np.arange(count // 4, dtype=np.int32)
     declaration = harness.raw_declaration(harness.array_spec(array),
                                           array.nbytes)
-    tensor = wire.upload(harness.upload_messages(
-        declaration, array.tobytes(), chunk_bytes=1, dtype=pb.DTYPE_INT64))
+    messages = harness.upload_messages(
+        declaration, array.tobytes(), chunk_bytes=1, dtype=pb.DTYPE_INT64)
+    # A stock client takes a while to make them.
+    tensor = wire.upload(messages, timeout=4 * harness.CALL_SECONDS)
     assert (wire.read_bytes(tensor.name) ==
             array.astype(np.int64).tobytes())
 

@@ -364,8 +364,8 @@ class Wire:
                                    options=pb.TensorOptions(**options)),
             timeout=CALL_SECONDS)
 
-    def upload(self, messages):
-        return self.stub.UploadTensor(iter(messages), timeout=CALL_SECONDS)
+    def upload(self, messages, timeout=CALL_SECONDS):
+        return self.stub.UploadTensor(iter(messages), timeout=timeout)
 
     def convert(self, messages):
         """Returns the header and the joined bytes of the chunks."""
