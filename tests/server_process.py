@@ -26,15 +26,15 @@ def is_sanitized():
     return bool({"asan", "tsan"} & {*server_binary().parts})
 
 
-def environment():
+def environment(more=None):
     """What servers of tests inherit: SETTINGS, and no others of whoever runs
-    the tests."""
+    the tests; with the variables of `more`."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("TENSORD_")
     }
-    return {**inherited, **SETTINGS}
+    return {**inherited, **SETTINGS, **(more or {})}
 
 
 class Server:

@@ -71,7 +71,7 @@ def run(*command, env=None, timeout=60):
         timeout=timeout,
         check=False,
         cwd=ROOT,
-        env={**environment(), **(env or {})},
+        env=environment(env),
     )
 
 
@@ -164,8 +164,7 @@ def server(folder, *flags, env=None, binary=None):
     """A server process, its log, once it is ready."""
     log = pathlib.Path(folder) / f"server_{free_port()}.log"
     command = [binary or server_binary(), *flags]
-    variables = {**environment(), **(env or {})}
-    with running(command, log, env=variables) as process:
+    with running(command, log, env=environment(env)) as process:
 
         def is_ready():
             assert process.poll() is None, log.read_text()
