@@ -33,7 +33,7 @@ def connection(server):
 def wire(connection):
     """A connection to a server that holds the sentinel tensor alone."""
     yield connection
-    connection.clear()
+    connection.reset()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """The harness notices what it is there to notice."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,14 @@ def test_memory_that_does_not_come_back_is_noticed(wire, monkeypatch):
         call.cancel()
     monkeypatch.undo()
     wire.check_unharmed(before)
+
+
+def test_expired_memory_is_gone_after_a_reset(wire):
+    before = wire.memory_used()
+    wire.create(ARRAY, ttl=dict(nanos=1_000_000))
+    time.sleep(0.002)
+    wire.reset()
+    assert wire.memory_used() == before
 
 
 class Failed:

@@ -208,8 +208,7 @@ def test_refuses_what_changed_during_the_upload(wire, meddle, code, reason):
     assert wire.names() == left
     if "tensors/a" in left:
         assert wire.read_bytes("tensors/a", force=True) == ARRAY.tobytes()
-    wire.clear()
-    wire.await_memory(harness.sentinel_array().nbytes)
+    wire.reset()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -329,13 +328,17 @@ def test_refuses_lease_in_updates(wire):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_lease_is_shown_and_ends(wire, way):
-    made = made_with(way, wire, lease=dict(nanos=200_000_000))
-    assert made.lease.ToNanoseconds() == 200_000_000
+    made = made_with(way, wire, lease=dict(seconds=60))
+    assert made.lease.ToSeconds() == 60
     assert (made.expire_time.ToNanoseconds() -
-            made.create_time.ToNanoseconds()) == 200_000_000
+            made.create_time.ToNanoseconds()) == 60_000_000_000
     assert get(wire) == made
-    time.sleep(0.25)
+    delete(wire)
+    made_with(way, wire, lease=dict(nanos=20_000_000))
+    time.sleep(0.025)
     assert not is_there(wire)
+    # A sweep would change what a refusal must not.
+    wire.await_memory(harness.sentinel_array().nbytes)
     with wire.refused(NOT_FOUND, "TENSOR_NOT_FOUND"):
         get(wire)
     with wire.refused(NOT_FOUND, "TENSOR_NOT_FOUND"):
@@ -413,14 +416,14 @@ def test_a_download_renews_at_its_end(wire):
 
 
 def test_a_used_lease_outlives_its_first_end(wire):
-    made_with("create", wire, lease=dict(nanos=600_000_000))
-    for _ in range(4):
+    made_with("create", wire, lease=dict(seconds=1, nanos=200_000_000))
+    # Long enough for the sweeper, which comes by every second.
+    for _ in range(9):
         time.sleep(0.25)
         assert wire.read_bytes("tensors/a") == ARRAY.tobytes()
-    # The sweeper comes by every second, and frees the memory.
-    wire.await_memory(harness.sentinel_array().nbytes + ARRAY.nbytes)
-    time.sleep(0.7)
+    time.sleep(1.21)
     assert not is_there(wire)
+    wire.await_memory(harness.sentinel_array().nbytes)
 
 
 def test_an_update_begins_and_ends_a_lease(wire):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import random
+import threading
 import uuid
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import wire_harness as harness
 from wire_harness import ABORTED
+from wire_harness import CALL_SECONDS
 from wire_harness import INVALID_ARGUMENT
 from wire_harness import OUT_OF_RANGE
 from wire_harness import chunk
@@ -122,22 +124,30 @@ def test_refuses_a_part_of_a_file(wire, request_id):
 
 
 def test_a_bad_part_harms_no_other(wire, request_id):
-    with harness.held_open(head(request_id, 8, 16), data(8, 12, False)) as held:
-        before = wire.memory_used()
-        call = wire.stub.UploadTensor.future(held)
-        wire.await_memory(before + len(DATA))
-        for begin, end in ((0, 12), (12, 24), (4, 20), (0, 24)):
-            with wire.refused(INVALID_ARGUMENT, "PART_INVALID",
-                              "declaration.part"):
-                wire.upload([head(request_id, begin, end)])
-        with wire.refused(ABORTED, "REQUEST_IN_PROGRESS"):
-            wire.upload([head(request_id, 8, 16)])
-        with wire.refused(harness.FAILED_PRECONDITION, "REQUEST_ID_REUSED"):
-            wire.upload([head(request_id, 0, 8, tensor_id="other")])
-        for begin, end in ((0, 8), (16, 24)):
-            assert wire.upload([head(request_id, begin, end),
-                                data(begin, end)]).name == ""
-        call.cancel()
+    go_on = threading.Event()
+
+    def messages():
+        yield head(request_id, 8, 16)
+        yield data(8, 12, False)
+        go_on.wait(CALL_SECONDS)
+        yield data(12, 16)
+
+    before = wire.memory_used()
+    call = wire.stub.UploadTensor.future(messages(), timeout=CALL_SECONDS)
+    wire.await_memory(before + len(DATA))
+    for begin, end in ((0, 12), (12, 24), (4, 20), (0, 24)):
+        with wire.refused(INVALID_ARGUMENT, "PART_INVALID",
+                          "declaration.part"):
+            wire.upload([head(request_id, begin, end)])
+    with wire.refused(ABORTED, "REQUEST_IN_PROGRESS"):
+        wire.upload([head(request_id, 8, 16)])
+    with wire.refused(harness.FAILED_PRECONDITION, "REQUEST_ID_REUSED"):
+        wire.upload([head(request_id, 0, 8, tensor_id="other")])
+    for begin, end in ((0, 8), (16, 24)):
+        assert wire.upload([head(request_id, begin, end),
+                            data(begin, end)]).name == ""
+    go_on.set()
+    assert wire.read_bytes(call.result().name) == DATA
 
 
 def test_more_parts_than_allowed_are_refused(wire, request_id):
@@ -146,7 +156,9 @@ def test_more_parts_than_allowed_are_refused(wire, request_id):
     array = np.zeros(most + 1, np.uint8)
     source = array.tobytes()
     for begin in range(most):
-        wire.upload([head(request_id, begin, begin + 1, array),
+        wire.upload([head(request_id, begin, begin + 1, array, tensor_id="a"),
                      data(begin, begin + 1, source=source)])
     with wire.refused(INVALID_ARGUMENT, "PART_INVALID", "declaration.part"):
-        wire.upload([head(request_id, most, most + 1, array)])
+        wire.upload([head(request_id, most, most + 1, array, tensor_id="a")])
+    # Takes the id of the upload, which ends that.
+    wire.create(ARRAY, "a")

@@ -39,7 +39,7 @@ MAX_TENSOR_BYTES = 16 * MIB
 SERVICE = "/tensord.v1.TensorService/"
 SENTINEL = "sentinel"
 # How long memory may take to come back after a call ended.
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 10.0
 # Nothing here takes long; what hangs fails instead.
 CALL_SECONDS = 120 if is_sanitized() else 30
 
@@ -463,6 +463,12 @@ class Wire:
                     pb.DeleteTensorRequest(name=tensor.name,
                                            allow_missing=True),
                     timeout=CALL_SECONDS)
+
+    def reset(self):
+        """Leaves the sentinel alone, also in memory: what has expired stays
+        there until the server sweeps."""
+        self.clear()
+        self.await_memory(sentinel_array().nbytes)
 
 
 class Caught:
