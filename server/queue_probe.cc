@@ -2,7 +2,6 @@
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel_posix.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/server_posix.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/status.h>
@@ -10,20 +9,14 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "core/mutex.h"
 #include "core/tsan.h"
-#include "server/queue_delay.h"
 
 namespace tensord {
 namespace {
-
-using SteadyClock = std::chrono::steady_clock;
 
 constexpr char kHealthCheck[] = "/grpc.health.v1.Health/Check";
 // How gRPC names the peers of sockets that it was given.
@@ -38,78 +31,16 @@ constexpr int kMaxUnderWay = 16;
 
 }  // namespace
 
-// What calls under way refer to, which may outlast the probe. Thread-safe.
-class QueueProbe::Calls : public std::enable_shared_from_this<Calls> {
- public:
-  explicit Calls(Report report) : report_(std::move(report)) {}
-
-  void Connect(const std::shared_ptr<grpc::Channel>& channel) {
-    stub_ = std::make_unique<grpc::GenericStub>(channel);
-  }
-
-  // REQUIRES: Connect.
-  void Make() {
-    const SteadyClock::time_point now = SteadyClock::now();
-    {
-      MutexLock lock(mutex_);
-      Tell(now);
-      if (under_way_ >= kMaxUnderWay) return;
-      ++under_way_;
-      delay_.Sent(now);
-    }
-    const auto call = std::make_shared<Call>();
-    HandOver(call.get());
-    stub_->UnaryCall(
-        &call->context, kHealthCheck, {}, &call->request, &call->response,
-        [call, now, self = shared_from_this()](const grpc::Status&) {
-          TakeOver(call.get());
-          self->End(now);
-        });
-  }
-
-  void Arrived() {
-    const SteadyClock::time_point now = SteadyClock::now();
-    MutexLock lock(mutex_);
-    delay_.Arrived(now);
-    Tell(now);
-  }
-
-  // Reports nothing from here on.
-  void Stop() {
-    MutexLock lock(mutex_);
-    report_ = nullptr;
-  }
-
- private:
-  struct Call {
-    grpc::ClientContext context;
-    // A message without fields. A buffer that nothing was put into is none.
-    grpc::ByteBuffer request{nullptr, 0};
-    grpc::ByteBuffer response;
-  };
-
-  void End(SteadyClock::time_point sent) {
-    MutexLock lock(mutex_);
-    --under_way_;
-    // A server that stops takes no more.
-    delay_.Lost(sent);
-  }
-
-  void Tell(SteadyClock::time_point now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (report_ != nullptr) report_(delay_.At(now));
-  }
-
-  std::unique_ptr<grpc::GenericStub> stub_;
-  Mutex mutex_;
-  Report report_ ABSL_GUARDED_BY(mutex_);
-  QueueDelay delay_ ABSL_GUARDED_BY(mutex_);
-  // Some of which have arrived.
-  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;
+struct QueueProbe::Call {
+  SteadyClock::time_point sent;
+  grpc::ClientContext context;
+  // A message without fields. A buffer that nothing was put into is none.
+  grpc::ByteBuffer request{nullptr, 0};
+  grpc::ByteBuffer response;
 };
 
 QueueProbe::QueueProbe(IsBusy is_busy, Report report)
-    : is_busy_(std::move(is_busy)),
-      calls_(std::make_shared<Calls>(std::move(report))) {}
+    : is_busy_(std::move(is_busy)), report_(std::move(report)) {}
 
 QueueProbe::~QueueProbe() { Stop(); }
 
@@ -121,20 +52,60 @@ absl::Status QueueProbe::Start(grpc::Server& server) {
   }
   // Both own what they get.
   grpc::AddInsecureChannelFromFd(&server, ends[0]);
-  calls_->Connect(grpc::CreateInsecureChannelFromFd("queue-probe", ends[1]));
-  repeater_.emplace(kInterval, [this] { MakeCall(); });
+  stub_.emplace(grpc::CreateInsecureChannelFromFd("queue-probe", ends[1]));
+  repeater_.emplace(kInterval, [this] { CallIfDue(); });
   return absl::OkStatus();
 }
 
 void QueueProbe::Stop() {
   repeater_.reset();
-  calls_->Stop();
+  {
+    MutexLock lock(mutex_);
+    report_ = nullptr;
+    while (under_way_ > 0) ended_.Wait(mutex_);
+  }
+  // The last owner of the channel: were that a call, gRPC 1.51 would take down
+  // its threads from one of them, and abort.
+  stub_.reset();
 }
 
-void QueueProbe::MakeCall() {
+void QueueProbe::CallIfDue() {
   if (!is_busy_() && ++idle_rounds_ < kIdleRounds) return;
   idle_rounds_ = 0;
-  calls_->Make();
+  Begin();
+}
+
+void QueueProbe::Begin() {
+  auto call = std::make_unique<Call>();
+  call->sent = SteadyClock::now();
+  {
+    MutexLock lock(mutex_);
+    Tell(call->sent);
+    if (under_way_ >= kMaxUnderWay) return;
+    ++under_way_;
+    delay_.Sent(call->sent);
+  }
+  HandOver(call.get());
+  Call& begun = *call.release();
+  stub_->UnaryCall(&begun.context, kHealthCheck, {}, &begun.request,
+                   &begun.response, [this, &begun](const grpc::Status&) {
+                     TakeOver(&begun);
+                     End(std::unique_ptr<Call>(&begun));
+                   });
+}
+
+void QueueProbe::End(std::unique_ptr<Call> call) {
+  const SteadyClock::time_point sent = call->sent;
+  // With its part of the channel, before Stop goes on.
+  call.reset();
+  MutexLock lock(mutex_);
+  // A server that stops takes no more.
+  delay_.Lost(sent);
+  if (--under_way_ == 0) ended_.NotifyAll();
+}
+
+void QueueProbe::Tell(SteadyClock::time_point now) {
+  if (report_ != nullptr) report_(delay_.At(now));
 }
 
 bool QueueProbe::Takes(std::string_view method,
@@ -142,7 +113,10 @@ bool QueueProbe::Takes(std::string_view method,
   if (method != kHealthCheck || !call.peer().starts_with(kPeerPrefix)) {
     return false;
   }
-  calls_->Arrived();
+  const SteadyClock::time_point now = SteadyClock::now();
+  MutexLock lock(mutex_);
+  delay_.Arrived(now);
+  Tell(now);
   return true;
 }
 

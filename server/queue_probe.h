@@ -2,16 +2,21 @@
 #ifndef TENSORD_SERVER_QUEUE_PROBE_H_
 #define TENSORD_SERVER_QUEUE_PROBE_H_
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_context.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/mutex.h"
+#include "server/queue_delay.h"
 #include "server/repeater.h"
 
 namespace tensord {
@@ -42,7 +47,9 @@ class QueueProbe {
   // socketpair(2), as where the process can have no more files.
   absl::Status Start(grpc::Server& server);
 
-  // Calls and reports no more from here on.
+  // Calls and reports no more from here on, and waits for the calls under way:
+  // not from one of gRPC's threads for calls, and only once the server has shut
+  // down or while it answers.
   void Stop();
 
   // Whether `call`, to `method`, which the server begins with, is one of these:
@@ -51,15 +58,26 @@ class QueueProbe {
   bool Takes(std::string_view method, const grpc::ServerContextBase& call);
 
  private:
-  class Calls;
+  using SteadyClock = std::chrono::steady_clock;
+  struct Call;
 
-  void MakeCall();
+  void CallIfDue();
+  void Begin();
+  void End(std::unique_ptr<Call> call);
+  void Tell(SteadyClock::time_point now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const IsBusy is_busy_;
-  const std::shared_ptr<Calls> calls_;
+  std::optional<grpc::GenericStub> stub_;
   // Since the last call.
   int idle_rounds_ = 0;
   std::optional<Repeater> repeater_;
+
+  Mutex mutex_;
+  Report report_ ABSL_GUARDED_BY(mutex_);
+  QueueDelay delay_ ABSL_GUARDED_BY(mutex_);
+  // Some of which have arrived.
+  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;
+  Condition ended_;
 };
 
 }  // namespace tensord

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
@@ -14,7 +13,6 @@
 #include <fstream>
 #include <future>
 #include <iterator>
-#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,8 +21,6 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "grpcpp/client_context.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "server/listen_address.h"
 #include "server/memory_size.h"
@@ -110,49 +106,6 @@ class Upload {
   v1::Tensor tensor_;
   std::unique_ptr<grpc::ClientWriter<v1::UploadTensorRequest>> writer_;
 };
-
-// Keeps gRPC's threads for calls busy with something else: the ends of calls
-// that fail at once, for want of credentials.
-class BusyCallThreads {
- public:
-  BusyCallThreads() {
-    const std::shared_future<void> end = end_.get_future().share();
-    for (Call& call : calls_) {
-      stub_.UnaryCall(&call.context, "/made.Up/Method", {}, &call.message,
-                      &call.message, [this, end](const grpc::Status&) {
-                        end.wait();
-                        ended_.count_down();
-                      });
-    }
-  }
-  ~BusyCallThreads() {
-    end_.set_value();
-    ended_.wait();
-  }
-
- private:
-  static constexpr std::ptrdiff_t kMoreThanThreads = 64;
-
-  struct Call {
-    grpc::ClientContext context;
-    grpc::ByteBuffer message{nullptr, 0};
-  };
-
-  std::promise<void> end_;
-  std::latch ended_{kMoreThanThreads};
-  grpc::GenericStub stub_{grpc::CreateChannel("", nullptr)};
-  std::array<Call, kMoreThanThreads> calls_;
-};
-
-// Whether it becomes so.
-bool Eventually(const std::function<bool()>& is_so) {
-  const absl::Time end = absl::Now() + kPatience;
-  while (!is_so()) {
-    if (absl::Now() > end) return false;
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  return true;
-}
 
 // Until this line is among the metrics.
 void WaitForMetric(const Server& server, const std::string& line) {

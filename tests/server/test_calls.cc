@@ -48,6 +48,15 @@ int HealthState(const std::string& response) {
 
 }  // namespace
 
+bool Eventually(const std::function<bool()>& is_so) {
+  const absl::Time end = absl::Now() + kPatience;
+  while (!is_so()) {
+    if (absl::Now() > end) return false;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  return true;
+}
+
 std::shared_ptr<grpc::Channel> Connect(
     const std::string& address,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
@@ -145,6 +154,22 @@ HealthWatch::~HealthWatch() { reactor_->End(); }
 
 std::vector<int> HealthWatch::WaitForStates(std::size_t count) {
   return reactor_->WaitForStates(count);
+}
+
+BusyCallThreads::BusyCallThreads() : stub_(grpc::CreateChannel("", nullptr)) {
+  const std::shared_future<void> end = end_.get_future().share();
+  for (Call& call : calls_) {
+    stub_.UnaryCall(&call.context, "/made.Up/Method", {}, &call.message,
+                    &call.message, [this, end](const grpc::Status&) {
+                      end.wait();
+                      ended_.count_down();
+                    });
+  }
+}
+
+BusyCallThreads::~BusyCallThreads() {
+  end_.set_value();
+  ended_.wait();
 }
 
 std::optional<std::string> HttpGet(const std::string& address,

@@ -3,6 +3,11 @@
 #ifndef TENSORD_TESTS_SERVER_TEST_CALLS_H_
 #define TENSORD_TESTS_SERVER_TEST_CALLS_H_
 
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <future>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,13 +15,19 @@
 
 #include "absl/time/time.h"
 #include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/status.h"
 
 namespace tensord {
 
 // How long anything may take before a test gives up.
 inline constexpr absl::Duration kPatience = absl::Seconds(30);
+
+// Whether it becomes so.
+bool Eventually(const std::function<bool()>& is_so);
 
 // A channel with a connection of its own.
 std::shared_ptr<grpc::Channel> Connect(
@@ -50,6 +61,27 @@ class HealthWatch {
   class Reactor;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<Reactor> reactor_;
+};
+
+// Keeps gRPC's threads for calls busy with something else for as long as it
+// lives: the ends of calls that fail at once, for want of credentials.
+class BusyCallThreads {
+ public:
+  BusyCallThreads();
+  ~BusyCallThreads();
+
+ private:
+  static constexpr std::ptrdiff_t kMoreThanThreads = 64;
+
+  struct Call {
+    grpc::ClientContext context;
+    grpc::ByteBuffer message{nullptr, 0};
+  };
+
+  std::promise<void> end_;
+  std::latch ended_{kMoreThanThreads};
+  grpc::GenericStub stub_;
+  std::array<Call, kMoreThanThreads> calls_;
 };
 
 // The answer to a GET, headers and all; nothing if there is no connection.
