@@ -39,7 +39,9 @@ MAX_TENSOR_BYTES = 16 * MIB
 SERVICE = "/tensord.v1.TensorService/"
 SENTINEL = "sentinel"
 # How long memory may take to come back after a call ended.
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 2.0
+# How long expired tensors may stay there: the server sweeps every second.
+SWEEP_SECONDS = 5.0
 # Nothing here takes long; what hangs fails instead.
 CALL_SECONDS = 120 if is_sanitized() else 30
 
@@ -425,9 +427,9 @@ class Wire:
     def state(self):
         return State(self.names(), self.memory_used())
 
-    def await_memory(self, expected):
+    def await_memory(self, expected, seconds=None):
         """Waits until as many bytes are in use; fails if that never is."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + (seconds or SETTLE_SECONDS)
         while (used := self.memory_used()) != expected:
             assert time.monotonic() < deadline, (
                 f"{used} bytes in use, not {expected}")
@@ -465,10 +467,9 @@ class Wire:
                     timeout=CALL_SECONDS)
 
     def reset(self):
-        """Leaves the sentinel alone, also in memory: what has expired stays
-        there until the server sweeps."""
+        """Leaves the sentinel alone, also in memory."""
         self.clear()
-        self.await_memory(sentinel_array().nbytes)
+        self.await_memory(sentinel_array().nbytes, SWEEP_SECONDS)
 
 
 class Caught:
