@@ -27,6 +27,7 @@
 #include "absl/time/time.h"
 #include "server/listen_address.h"
 #include "test_calls.h"
+#include "tests/eventually.h"
 #include "tests/temp_folder.h"
 
 namespace tensord {
@@ -118,9 +119,7 @@ class Silence {
 };
 
 void WaitFor(const std::function<bool()>& holds) {
-  const absl::Time end = absl::Now() + kPatience;
-  while (!holds() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(1));
-  EXPECT_TRUE(holds());
+  EXPECT_TRUE(Eventually(holds));
 }
 
 class ListenerWatchTest : public ::testing::TestWithParam<std::string> {

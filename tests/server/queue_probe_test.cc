@@ -11,6 +11,7 @@
 
 #include "gtest/gtest.h"
 #include "test_calls.h"
+#include "tests/eventually.h"
 
 namespace tensord {
 namespace {

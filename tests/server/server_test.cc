@@ -27,6 +27,7 @@
 #include "tensord/v1/tensord.grpc.pb.h"
 #include "test_calls.h"
 #include "tests/core/device/fake_backend.h"
+#include "tests/eventually.h"
 #include "tests/temp_folder.h"
 
 namespace tensord {

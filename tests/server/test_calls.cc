@@ -48,15 +48,6 @@ int HealthState(const std::string& response) {
 
 }  // namespace
 
-bool Eventually(const std::function<bool()>& is_so) {
-  const absl::Time end = absl::Now() + kPatience;
-  while (!is_so()) {
-    if (absl::Now() > end) return false;
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  return true;
-}
-
 std::shared_ptr<grpc::Channel> Connect(
     const std::string& address,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials) {

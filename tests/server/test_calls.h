@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstddef>
-#include <functional>
 #include <future>
 #include <latch>
 #include <memory>
@@ -25,9 +24,6 @@ namespace tensord {
 
 // How long anything may take before a test gives up.
 inline constexpr absl::Duration kPatience = absl::Seconds(30);
-
-// Whether it becomes so.
-bool Eventually(const std::function<bool()>& is_so);
 
 // A channel with a connection of its own.
 std::shared_ptr<grpc::Channel> Connect(

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "server/rpc/device_threads.h"
 #include "tests/core/store/list_stored.h"
+#include "tests/eventually.h"
 #include "tests/server/rpc/service_fixture.h"
 
 namespace tensord {
@@ -21,16 +22,6 @@ namespace {
 constexpr Device kCuda0{DeviceType::kCuda, 0};
 constexpr absl::Duration kPatience = absl::Seconds(20);
 constexpr char kCuda[] = "cuda:0";
-
-// Until it holds, or too long.
-bool Eventually(const std::function<bool()>& condition) {
-  const absl::Time end = absl::Now() + kPatience;
-  while (!condition()) {
-    if (absl::Now() > end) return false;
-    absl::SleepFor(absl::Milliseconds(1));
-  }
-  return true;
-}
 
 // 0, 1, 2 and so on up to 255, again and again: all exact in every float here.
 std::string Counting(std::int64_t count) {
@@ -349,7 +340,7 @@ TEST_F(DeviceServiceTest, TheNextChunkIsMadeWhileOneIsSent) {
   auto reader = narrow->DownloadTensor(&context, request);
   reader->WaitForInitialMetadata();
   // The first chunk does not get away, as nobody reads it.
-  EXPECT_TRUE(Eventually([&] { return calls_ == 2; }));
+  EXPECT_TRUE(Eventually([&] { return calls_ == 2; }, kPatience));
   absl::SleepFor(absl::Milliseconds(50));
   EXPECT_EQ(calls_, 2);
   std::string read;
@@ -429,7 +420,7 @@ class StalledDeviceTest : public DeviceServiceTest {
       return Outcome(
           Upload(declaration, data_, 0, data_.size(), 1000, &context));
     });
-    EXPECT_TRUE(Eventually([&] { return gate_.waiting() == 1; }));
+    EXPECT_TRUE(Eventually([&] { return gate_.waiting() == 1; }, kPatience));
     for (int i = 0; i < kCallsOfAKind; ++i) {
       Start([this, i](grpc::ClientContext& context) {
         v1::UploadDeclaration declaration = Declaration(
@@ -494,7 +485,8 @@ class StalledDeviceTest : public DeviceServiceTest {
       });
     }
     EXPECT_TRUE(Eventually(
-        [&] { return gate_.waiting() == DeviceThreads::kThreadsPerDevice; }));
+        [&] { return gate_.waiting() == DeviceThreads::kThreadsPerDevice; },
+        kPatience));
   }
 
   // What they came to.
@@ -570,13 +562,15 @@ TEST_F(StalledDeviceTest, CancelledCallsLeaveNothing) {
   JoinAll();
   ExpectOthersAreServed();
   gate_.Open();
-  EXPECT_TRUE(Eventually([&] { return gate_.waiting() == 0; }));
+  EXPECT_TRUE(Eventually([&] { return gate_.waiting() == 0; }, kPatience));
   // What was under way may have been done before it was noticed.
-  EXPECT_TRUE(Eventually([&] {
-    test_.uploads.Clear();
-    DeleteAllButTheSentinel();
-    return test_.used_bytes(kCuda0) == 0;
-  }));
+  EXPECT_TRUE(Eventually(
+      [&] {
+        test_.uploads.Clear();
+        DeleteAllButTheSentinel();
+        return test_.used_bytes(kCuda0) == 0;
+      },
+      kPatience));
   ExpectNothingLeft();
 }
 

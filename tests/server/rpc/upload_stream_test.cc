@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/crc32c.h"
+#include "tests/eventually.h"
 #include "tests/server/rpc/service_fixture.h"
 
 namespace tensord {
@@ -319,11 +320,7 @@ class ResumedUploadTest : public UploadStreamTest {
 
   template <class Condition>
   static void Await(Condition condition) {
-    const absl::Time deadline = absl::Now() + absl::Seconds(10);
-    while (!condition() && absl::Now() < deadline) {
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-    ASSERT_TRUE(condition());
+    ASSERT_TRUE(Eventually(condition, absl::Seconds(10)));
   }
 
   std::string Query(v1::QueryUploadResponse* response,
